@@ -1,0 +1,52 @@
+"""Dataset: what reading a source gives: positives, the rows that are none, item titles, and what was dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from neucf.data.interactions import Interactions
+from neucf.data.splits import Split
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """What reading kept and dropped, in rows.
+
+    Attributes:
+        rows: Data rows in the source.
+        duplicates: Rows merged into a later one of the same user and item.
+        below_threshold: Rows under `min_rating`.
+        below_k_core: Positives of users or items with fewer than `k_core` positives.
+        positives: Rows that remain.
+    """
+
+    rows: int
+    duplicates: int
+    below_threshold: int
+    below_k_core: int
+    positives: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One source, read.
+
+    Attributes:
+        name: The catalogue name, or the file's stem.
+        interactions: The positives, in file order.
+        below_threshold: The rows below `min_rating`; the same vocabularies; hidden from recommendations.
+        items: item_id, title, year, genres (lists of text) in index order, I rows; None where nothing is known.
+        fixed: The published split, for sources that have one; its `valid` is None.
+        report: What was dropped, and why.
+        settings: How it was read (min_rating, columns, ...), for the manifest.
+    """
+
+    name: str
+    interactions: Interactions
+    below_threshold: Interactions
+    items: pl.DataFrame | None
+    fixed: Split | None
+    report: ReadReport
+    settings: dict[str, str | float | int | None] = field(default_factory=dict)

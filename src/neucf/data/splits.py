@@ -1,0 +1,43 @@
+"""Split and Candidates: what a model may learn from, what chooses it, what judges it; and the ways to make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neucf.data.interactions import IntArray, Interactions
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Given lists of the sampled protocol: each held-out positive among its own negatives.
+
+    Attributes:
+        users: (L,) user of each list.
+        positives: (L,) the held-out item of each list.
+        negatives: (L, N) items the user has no positive on; -1 pads a list that lost its own positive or a duplicate.
+    """
+
+    users: IntArray
+    positives: IntArray
+    negatives: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Disjoint parts over the same vocabularies.
+
+    Attributes:
+        train: What the model learns from.
+        valid: What chooses settings and epochs, or None.
+        test: What judges the chosen model once, or None.
+        valid_history: For users held out: what is known of the validation users; never in train.
+        test_history: The same for the test users.
+        candidates: Given lists of the sampled protocol, for the test part.
+    """
+
+    train: Interactions
+    valid: Interactions | None
+    test: Interactions | None
+    valid_history: Interactions | None = None
+    test_history: Interactions | None = None
+    candidates: Candidates | None = None

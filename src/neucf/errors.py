@@ -1,0 +1,56 @@
+"""The errors neucf raises on purpose; each message names argument, rule, value received and fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class NeucfError(Exception):
+    """Base of every error neucf raises on purpose.
+
+    Attributes:
+        exit_code: What the command line exits with: 1 where the work failed, 2 where the request was wrong.
+    """
+
+    exit_code = 1
+
+
+class DataError(NeucfError):
+    """An input file, frame or array breaks a rule."""
+
+    exit_code = 2
+
+
+class UnknownIdError(NeucfError):
+    """An external id stands in no vocabulary."""
+
+    exit_code = 2
+
+    def __init__(self, kind: str, unknown: int | str, nearest: Sequence[int | str] = ()) -> None:
+        hint = f" Nearest existing: {', '.join(map(str, nearest))}." if nearest else ""
+        super().__init__(f"`{kind}_id` must be one of the {kind}s read; got {unknown!r}.{hint}")
+        self.kind, self.unknown, self.nearest = kind, unknown, tuple(nearest)
+
+
+class ConfigError(NeucfError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    exit_code = 2
+
+
+class NotFittedError(NeucfError):
+    """A model was asked for scores before `fit`."""
+
+
+class TrainingError(NeucfError):
+    """Training could not go on, such as at a non-finite loss."""
+
+
+class DownloadError(NeucfError):
+    """A data set could not be fetched from any of its sources."""
+
+
+class ArtifactError(NeucfError):
+    """A run folder is absent, incomplete, altered or of a version this neucf cannot read."""
+
+    exit_code = 2

@@ -1,0 +1,109 @@
+"""How kernels are compiled, cached and spread over threads.
+
+A kernel is a single-threaded function that releases the GIL; `spread` runs it on blocks from Python threads. No
+numba threading layer is ever started, so none can abort on concurrent calls or hang in a forked child.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from platformdirs import user_cache_path
+
+from neucf.errors import ConfigError
+
+numba: Any
+try:
+    import numba
+except ImportError:  # numba can lag a new Python; everything then runs on torch and numpy
+    numba = None
+
+log = logging.getLogger("neucf")
+COMPILED = numba is not None
+if not COMPILED:
+    log.warning("numba is not installed: compiled kernels are off and everything runs on torch, slower.")
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def _cache_folder() -> Path | None:
+    """Returns a private folder keyed by the kernels' own text, since numba tracks one file but not its callees."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    try:
+        folder = user_cache_path("neucf") / f"kernels-{digest.hexdigest()[:16]}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+        # Cached machine code is executed: a folder others can write to is not trusted.
+        if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022 or not os.access(folder, os.W_OK):
+            raise OSError("not private to this user")
+    except (OSError, RuntimeError) as error:
+        log.info("Kernels are compiled without a cache: %s", error)
+        return None
+    return folder
+
+
+_CACHE = _cache_folder() if COMPILED else None
+
+
+def kernel(function: F) -> F:
+    """Compiles a single-threaded kernel that releases the GIL; plain Python where numba is absent.
+
+    Sums may be reordered so that inner loops vectorise; the same machine still gives the same bits.
+    """
+    if not COMPILED:
+        return function
+    if _CACHE is not None and not os.environ.get("NUMBA_CACHE_DIR"):
+        numba.config.CACHE_DIR = str(_CACHE)
+    compiled: F = numba.njit(
+        nogil=True,
+        cache=_CACHE is not None,
+        boundscheck=False,
+        error_model="numpy",
+        fastmath={"reassoc", "contract", "nsz", "arcp"},
+    )(function)
+    return compiled
+
+
+def num_threads(threads: int | None) -> int:
+    """Returns the thread count to use: `threads`, or every core this process may run on."""
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ConfigError(f"`threads` must be at least 1; got {threads}. Leave it out to use every core.")
+    return threads
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[int]:
+    """Holds torch to the given thread count inside the block, and yields the count."""
+    import torch
+
+    count, before = num_threads(threads), torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)
+
+
+def spread(function: Callable[[T], R], blocks: Iterable[T], threads: int) -> list[R]:
+    """Calls `function` on each block from `threads` threads; results in block order.
+
+    With one thread everything runs in the caller, in order.
+    """
+    if threads == 1:
+        return [function(block) for block in blocks]
+    with ThreadPoolExecutor(threads, thread_name_prefix="neucf") as pool:
+        return list(pool.map(function, blocks))

@@ -1,0 +1,37 @@
+"""MODELS: registry name -> model class, resolved on access. A new model is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from neucf.models.base import Model
+from neucf.models.config import unknown_name
+
+_HOMES = {
+    "popularity": "neucf.models.popularity:Popularity",
+    "bpr-mf": "neucf.models.mf:BprMF",
+    "mf": "neucf.models.mf:MF",
+}
+
+
+class _Registry(Mapping[str, type[Model]]):
+    """Imports a model's module when its name is asked for, so that listing names costs nothing."""
+
+    def __getitem__(self, name: str) -> type[Model]:
+        if name not in _HOMES:
+            raise unknown_name("model", name, _HOMES, "name in MODELS")
+        module, _, attribute = _HOMES[name].partition(":")
+        found: type[Model] = getattr(import_module(module), attribute)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+MODELS = _Registry()
+
+__all__ = ["MODELS", "Model"]

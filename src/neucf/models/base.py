@@ -1,0 +1,112 @@
+"""Model: what every entry of MODELS shares: its config, what it was fitted on, and its arrays."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from neucf.data.interactions import Interactions, Vocabulary
+from neucf.errors import DataError, NotFittedError
+from neucf.models.config import Config, build_config
+from neucf.recommender import Monitor, Scores
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Model(ABC):
+    """Base of every model: a Recommender with settings that can be written to a file and read back.
+
+    Args:
+        **settings: Fields of the model's config; the rest keep their defaults.
+
+    Attributes:
+        name: The registry name.
+        config: The checked settings.
+        engine: What ran the training, for the manifest.
+        best_epoch: The epoch whose weights were kept; None for models without epochs.
+    """
+
+    name: ClassVar[str]
+    config_class: ClassVar[type[Config]]
+
+    def __init__(self, **settings: Any) -> None:
+        self.config = build_config(self.config_class, self.name, settings)
+        self.engine = "closed form"
+        self.best_epoch: int | None = None
+        self._train: Interactions | None = None
+
+    @property
+    def train(self) -> Interactions:
+        """What the model was fitted on; raises NotFittedError before `fit`."""
+        if self._train is None:
+            raise NotFittedError(f"{self.name} must be fitted before it scores; call `fit` first.")
+        return self._train
+
+    @property
+    def user_ids(self) -> Vocabulary:
+        """The users' vocabulary of the training data."""
+        return self.train.user_ids
+
+    @property
+    def item_ids(self) -> Vocabulary:
+        """The catalogue of the training data."""
+        return self.train.item_ids
+
+    @abstractmethod
+    def fit(
+        self,
+        train: Interactions,
+        valid: Interactions | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Learns from `train`; `valid` only chooses when to stop. Fitting again starts afresh."""
+
+    @abstractmethod
+    def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Scores:
+        """Returns scores: users (B,) -> (B, I); items (C,) -> (B, C); items (B, C) -> (B, C)."""
+
+    @abstractmethod
+    def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Scores:
+        """Returns scores, shapes as `score`, of B people the model never saw, by their histories (B, I)."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Returns what was learnt, by name, for weights.safetensors."""
+
+    @abstractmethod
+    def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Takes back what `arrays` gave, and what the model was fitted on; raises ArtifactError if they disagree."""
+
+    def _check_users(self, users: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        return check_indices("users", users, len(self.user_ids))
+
+    def _check_items(self, items: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        return check_indices("items", items, len(self.item_ids))
+
+    def _check_histories(self, histories: csr_array) -> csr_array:
+        if histories.shape[1] != len(self.item_ids):
+            raise DataError(
+                f"`histories` must have a column for each of the {len(self.item_ids)} items; "
+                f"got shape {histories.shape}."
+            )
+        return histories
+
+
+def check_indices(name: str, indices: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
+    """Returns indices as int64; raises DataError unless all lie in 0..size - 1."""
+    array = np.asarray(indices)
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise DataError(f"`{name}` must hold integer indices; got {array.dtype}.")
+    if array.size and not (0 <= array.min() and array.max() < size):
+        wrong = array[(array < 0) | (array >= size)].flat[0]
+        raise DataError(f"`{name}` must hold indices in 0..{size - 1}; got {wrong}.")
+    return array.astype(np.int64)

@@ -1,0 +1,1 @@
+"""How nets learn: negatives, losses, engines and the one loop."""
