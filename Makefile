@@ -1,0 +1,31 @@
+# Each target sets up its own environment: Python 3.11 or later, pip, make and git are all it takes.
+# PYTHON=/path/to/python3.12 chooses the interpreter; ARGS="..." goes on to the command.
+.PHONY: help setup quickstart test check docs bench clean
+.DEFAULT_GOAL := help
+
+export PYTHON
+
+help: ## Shows these lines
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /make \1	/'
+
+setup: ## Creates .venv, or repairs it; nothing to do where it is current
+	@scripts/setup
+
+quickstart: setup ## From ratings to recommendations with titles, in a minute
+	@.venv/bin/neucf quickstart $(ARGS)
+
+test: setup ## Runs the tests
+	@scripts/test $(ARGS)
+
+check: setup ## Lint, types, direction of imports
+	@scripts/check
+
+docs: setup ## Runs every code block of README.md and docs/
+	@.venv/bin/python scripts/docs $(ARGS)
+
+bench: setup ## Measures training time beside the lecture's loop, in one run
+	@.venv/bin/python benchmarks/lecture_loop.py $(ARGS)
+
+clean: ## Removes the environment and all caches; runs/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
