@@ -1,4 +1,4 @@
-"""Split and Candidates: what a model may learn from, what chooses it, what judges it; and the ways to make them."""
+"""Split and Candidates: what a model may learn from, what chooses it, what judges it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Split:
         valid_history: For users held out: what is known of the validation users; never in train.
         test_history: The same for the test users.
         candidates: Given lists of the sampled protocol, for the test part.
+        notes: Sentences worth showing beside the sizes, such as how many users were too short to be held out.
     """
 
     train: Interactions
@@ -41,3 +42,4 @@ class Split:
     valid_history: Interactions | None = None
     test_history: Interactions | None = None
     candidates: Candidates | None = None
+    notes: tuple[str, ...] = ()
