@@ -1,0 +1,131 @@
+"""Matrix factorisation, and BPR-MF, its pairwise preset."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.training.engines import OptimizerName
+from neucf.training.losses import LossName
+from neucf.training.nets import Net, Table, initialise
+
+
+class MFNet(Net):
+    """logit(u, i) = <p_u, q_i> + b_i, the bias by choice (Koren, Bell and Volinsky 2009, equation 1).
+
+    Args:
+        num_users: U.
+        num_items: I.
+        config: Dimension, bias, cosine, L2 strength and initialisation.
+        generator: Draws the initial embeddings.
+    """
+
+    def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.cosine, self.reg = config.cosine, config.reg
+        self.user_embedding = nn.Embedding(num_users, config.dim, _weight=torch.empty(num_users, config.dim))
+        self.item_embedding = nn.Embedding(num_items, config.dim, _weight=torch.empty(num_items, config.dim))
+        initialise(self.user_embedding, config.init, config.init_std, generator)
+        initialise(self.item_embedding, config.init, config.init_std, generator)
+        self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
+
+    def tables(self) -> list[Table]:
+        """Returns the user table, the item table and, if any, the item bias."""
+        tables = [
+            Table(self.user_embedding, "user", self.reg),
+            Table(self.item_embedding, "item", self.reg),
+        ]
+        return tables if self.item_bias is None else [*tables, Table(self.item_bias, "item", self.reg)]
+
+    def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
+        """Returns p_u (..., D)."""
+        return (self.user_embedding(users),)
+
+    def item_vectors(self, items: Tensor) -> Tensor:
+        """Returns q_i (..., D), of length 1 where logits are cosines."""
+        vectors: Tensor = self.item_embedding(items)
+        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
+
+    def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits of p (..., D) with items (...)."""
+        product: Tensor = (self._scaled(vectors[0]) * self.item_vectors(items)).sum(-1)
+        return product if self.item_bias is None else product + self.item_bias(items).squeeze(-1)
+
+    def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits (B, C) by one matrix product."""
+        product = self._scaled(vectors[0]) @ self.item_vectors(items).T
+        return product if self.item_bias is None else product + self.item_bias(items).squeeze(-1)
+
+    def _scaled(self, vectors: Tensor) -> Tensor:
+        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
+
+
+class MFConfig(NeuralConfig):
+    """Settings of mf."""
+
+    bias: bool = Field(False, description="Whether each item has a bias.")
+    cosine: bool = Field(False, description="Whether logits are cosines, as suits a softmax loss.")
+
+
+class MF(NeuralModel):
+    """Matrix factorisation with any loss."""
+
+    name: ClassVar[str] = "mf"
+    config_class: ClassVar[type[MFConfig]] = MFConfig
+    config: MFConfig
+
+    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> MFNet:
+        """Returns a fresh net."""
+        return MFNet(num_users, num_items, self.config, generator)
+
+    def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns user factors (U, D), item factors (I, D) and item bias (I,) or None: scores are their products."""
+        net = self.net
+        assert isinstance(net, MFNet)
+        with torch.no_grad():
+            users = net._scaled(net.user_embedding.weight).cpu().numpy()
+            items = net._scaled(net.item_embedding.weight).cpu().numpy()
+            bias = None if net.item_bias is None else net.item_bias.weight.squeeze(-1).cpu().numpy()
+        return users, items, bias
+
+    def _compilable(self) -> bool:
+        config = self.config
+        return (
+            config.loss in ("bpr", "bce")
+            and config.optimizer == "sgd"
+            and config.batch_size == 1
+            and config.sampler == "uniform"
+            and not config.cosine
+            and config.clip == 0
+        )
+
+
+class BprMFConfig(MFConfig):
+    """Settings of bpr-mf: mf with the BPR loss, and defaults chosen for it."""
+
+    loss: LossName = Field("bpr", description="What training minimises.")
+    dim: int = Field(256, ge=1, le=4096, description="Length D of an embedding.")
+    optimizer: OptimizerName = Field("sgd", description="`adam` moves every row each step, `lazy-adam` those touched.")
+    batch_size: int = Field(1, ge=1, description="Positives a step; 1 runs in the compiled engine.")
+    negatives: int = Field(1, ge=1, le=65_536, description="Negatives N of each positive.")
+    hardness: int = Field(8, ge=1, le=1024, description="Each negative is the best scored of this many draws.")
+    lr: float = Field(0.1, gt=0, description="Learning rate.")
+    reg: float = Field(0.02, ge=0, description="L2 strength on the embeddings a step touches.")
+    init_std: float = Field(0.01, ge=0, description="Deviation of `init=normal`.")
+    epochs: int = Field(160, ge=1, description="Horizon of the schedule.")
+    eval_every: int = Field(10, ge=1, description="Epochs between two evaluations on validation.")
+    patience: int = Field(5, ge=0, description="Evaluations without a new best before stopping; 0 never stops.")
+
+
+class BprMF(MF):
+    """BPR-MF (Rendle et al. 2009), negatives drawn hard (Zhang et al. 2013, dynamic negative sampling)."""
+
+    name: ClassVar[str] = "bpr-mf"
+    config_class: ClassVar[type[BprMFConfig]] = BprMFConfig

@@ -1,0 +1,132 @@
+"""Negatives: items that stand for what a user did not choose. Vectorised or compiled, never a loop per sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neucf.data.interactions import Interactions
+from neucf.kernels.compile import COMPILED
+from neucf.kernels.sampling import alias_table, draw_negatives
+
+SamplerName: TypeAlias = Literal["uniform", "popularity", "shared", "in-batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """One batch's negatives.
+
+    Attributes:
+        items: (B, N), or (1, N) where the whole batch shares them.
+        log_q_positive: (B,) or None; see `softmax`.
+        log_q_negative: (B, N), (1, N) or None.
+        mask: (B, N) bool, true at accidental positives, or None where there are none.
+    """
+
+    items: Tensor
+    log_q_positive: Tensor | None
+    log_q_negative: Tensor | None
+    mask: Tensor | None
+
+
+class NegativeSampler:
+    """Draws negatives that avoid the user's train positives, and nothing else: to avoid more would leak.
+
+    Args:
+        train: The training interactions.
+        kind: `uniform` and `popularity` give each positive its own negatives, `shared` gives the batch one uniform
+            set, `in-batch` takes the other positives of the batch.
+        count: N.
+        power: `popularity` draws in proportion to an item's training count to this power.
+        seed: Keys the streams, with the epoch and the batch.
+        device: Where the draws are needed.
+
+    Attributes:
+        eligible: (E,) rows of train whose user has not chosen every item; only these can be trained on.
+    """
+
+    def __init__(
+        self, train: Interactions, kind: SamplerName, count: int, *, power: float, seed: int, device: torch.device
+    ) -> None:
+        matrix = train.csr()
+        self.kind, self.count, self.seed, self.device = kind, count, seed, device
+        self.num_items = train.num_items
+        self._indptr, self._positives = matrix.indptr, matrix.indices
+        full = np.diff(matrix.indptr) >= train.num_items
+        self.eligible = np.flatnonzero(~full[train.users])
+        self.num_skipped_users = int(full.sum())
+        # (I,) how likely an item is drawn
+        frequency = np.bincount(train.items, minlength=train.num_items) / max(len(train), 1)
+        if kind == "popularity":
+            weights = np.bincount(train.items, minlength=train.num_items).astype(np.float64) ** power
+            chances = weights / weights.sum()
+            accept, alias = alias_table(chances)
+        else:
+            chances = frequency if kind == "in-batch" else np.full(train.num_items, 1.0 / train.num_items)
+            accept, alias = np.empty(0), np.empty(0, np.int64)
+        self._accept, self._alias = torch.from_numpy(accept).to(device), torch.from_numpy(alias).to(device)
+        with np.errstate(divide="ignore"):
+            self._log_q = torch.from_numpy(np.log(chances).astype(np.float32)).to(device)
+        # (nnz,) sorted user * I + item, for membership tests on the device
+        self._keys = torch.empty(0, dtype=torch.int64)
+        if kind in ("shared", "in-batch") or not COMPILED or device.type != "cpu":
+            rows = np.repeat(np.arange(train.num_users, dtype=np.int64), np.diff(matrix.indptr))
+            self._keys = torch.from_numpy(rows * train.num_items + matrix.indices).to(device)
+
+    def draw(self, users: Tensor, positives: Tensor, epoch: int, batch: int, count: int | None = None) -> Negatives:
+        """Returns negatives for a batch.
+
+        Args:
+            users: (B,).
+            positives: (B,).
+            epoch: From 1; with the batch it keys the stream.
+            batch: From 0.
+            count: Draws a positive, N by default.
+        """
+        count = self.count if count is None else count
+        if self.kind == "in-batch":
+            # (1, B)
+            items = positives.unsqueeze(0)
+            return Negatives(items, self._log_q[positives], self._log_q[items], self._known(users, items))
+        generator = torch.Generator(self.device).manual_seed(_key(self.seed, epoch, batch))
+        if self.kind == "shared":
+            items = torch.randint(self.num_items, (1, count), generator=generator, device=self.device)
+            log_q = torch.full((1, count), float(np.log(count / self.num_items)), device=self.device)
+            return Negatives(items, None, log_q, self._known(users, items))
+        if COMPILED and self.device.type == "cpu":
+            drawn = np.empty((len(users), count), np.int64)
+            tables = (self._accept.numpy(), self._alias.numpy())
+            arrays = (self._indptr, self._positives, self.num_items, *tables)
+            draw_negatives(users.numpy(), *arrays, self.seed, epoch, batch, drawn)
+            items = torch.from_numpy(drawn)
+        else:
+            items = self._rejection(users, count, generator)
+        return Negatives(items, None, self._log_q[items] + float(np.log(count)), None)
+
+    def _rejection(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        # (B, N)
+        items = self._propose((len(users), count), generator)
+        while (hits := self._known(users, items)).any():
+            items[hits] = self._propose((int(hits.sum()),), generator)
+        return items
+
+    def _propose(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        items = torch.randint(self.num_items, shape, generator=generator, device=self.device)
+        if self.kind != "popularity":
+            return items
+        chance = torch.rand(shape, generator=generator, device=self.device, dtype=torch.float64)
+        return torch.where(chance < self._accept[items], items, self._alias[items])
+
+    def _known(self, users: Tensor, items: Tensor) -> Tensor:
+        # (B, N)
+        keys = users.unsqueeze(-1) * self.num_items + items
+        places = torch.searchsorted(self._keys, keys).clamp(max=len(self._keys) - 1)
+        return self._keys[places] == keys
+
+
+def _key(seed: int, epoch: int, batch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, batch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
