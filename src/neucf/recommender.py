@@ -64,8 +64,15 @@ class Recommender(Protocol):
     device; higher is better; `score(u, items)` equals `score(u)[:, items]`, so callers tile the catalogue.
     """
 
-    user_ids: Vocabulary
-    item_ids: Vocabulary
+    @property
+    def user_ids(self) -> Vocabulary:
+        """The users' vocabulary of the training data."""
+        ...
+
+    @property
+    def item_ids(self) -> Vocabulary:
+        """The catalogue of the training data."""
+        ...
 
     def fit(
         self,

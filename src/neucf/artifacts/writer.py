@@ -1,0 +1,197 @@
+"""write_run: a fitted model, its split and what is known of the items, as the files of a run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import polars as pl
+
+from neucf.artifacts.folder import writing
+from neucf.artifacts.manifest import (
+    CANDIDATES,
+    FORMAT,
+    INTERACTIONS,
+    ITEMS,
+    MANIFEST,
+    METRICS,
+    USERS,
+    WEIGHTS,
+    FileName,
+    PartName,
+    describe_file,
+    versions,
+)
+from neucf.data.dataset import Dataset
+from neucf.data.interactions import Interactions, concatenate
+from neucf.data.splits import Candidates, Split
+from neucf.errors import DataError
+from neucf.models import Model
+
+COLUMNS = {"ratings": "rating", "weights": "weight", "timestamps": "timestamp"}
+INTERACTIONS_SCHEMA: dict[str, Any] = {
+    "user": pl.Int32,
+    "item": pl.Int32,
+    "rating": pl.Float64,
+    "weight": pl.Float64,
+    "timestamp": pl.Int64,
+    "part": pl.Enum(get_args(PartName)),
+}
+
+
+def save(model: Model, path: str | Path, *, force: bool = False) -> None:
+    """Writes a fitted model as a run folder that holds its training interactions and nothing else.
+
+    Args:
+        model: A fitted model.
+        path: The folder to make.
+        force: Replace an existing run.
+
+    Raises:
+        ArtifactError: If the folder exists.
+        NotFittedError: If the model is not fitted.
+    """
+    split = Split(train=model.train, valid=None, test=None)
+    with writing(path, force=force) as partial:
+        write_run(partial.folder, model=model, split=split, dataset=None, manifest={})
+
+
+def write_run(
+    folder: Path, *, model: Model, split: Split, dataset: Dataset | None, manifest: Mapping[str, Any]
+) -> None:
+    """Writes everything that `open_run` reads; log.jsonl and curve.png must stand in the folder before.
+
+    Args:
+        folder: The partial folder, from `writing`.
+        model: Fitted on `split.train`, or on it and then `split.valid`.
+        split: Its parts share vocabularies.
+        dataset: Where the split comes from; gives titles and the rows below the threshold.
+        manifest: What else to record: split spec and seed, seeds, fits, `metrics` (written to metrics.json too);
+            the keys written here (`model`, `data`, `parts`, ...) win.
+    """
+    parts = _parts(split, dataset)
+    _write_vocabularies(folder, split.train, dataset)
+    _interactions(parts).write_parquet(folder / INTERACTIONS)
+    if split.candidates is not None:
+        _candidates(split.candidates).write_parquet(folder / CANDIDATES)
+    _write_weights(folder, model)
+    write_json(folder / METRICS, manifest.get("metrics", {}))
+    whole = {
+        **manifest,
+        "format": FORMAT,
+        "versions": versions(),
+        "model": {
+            "name": model.name,
+            "config": model.config.model_dump(mode="json"),
+            "engine": model.engine,
+            "best_epoch": model.best_epoch,
+            "fitted_on": _fitted_on(model, split),
+        },
+        "data": _data(split, dataset),
+        "num_users": split.train.num_users,
+        "num_items": split.train.num_items,
+        "parts": {
+            name: {"rows": len(part), "columns": [column for column in COLUMNS if getattr(part, column) is not None]}
+            for name, part in parts.items()
+        },
+        "notes": list(split.notes),
+        "candidates": None if split.candidates is None else len(split.candidates.users),
+        "files": {
+            name: describe_file(folder / name).model_dump() for name in get_args(FileName) if (folder / name).exists()
+        },
+    }
+    write_json(folder / MANIFEST, whole)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Writes indented JSON, in UTF-8."""
+    file.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _parts(split: Split, dataset: Dataset | None) -> dict[PartName, Interactions]:
+    parts: dict[PartName, Interactions] = {}
+    below_threshold = None if dataset is None else dataset.below_threshold
+    for name in get_args(PartName):
+        part: Interactions | None = below_threshold if name == "below_threshold" else getattr(split, name)
+        if part is None:
+            continue
+        if part.user_ids != split.train.user_ids or part.item_ids != split.train.item_ids:
+            raise DataError(f"`{name}` must have the vocabularies of `train`; it has others.")
+        parts[name] = part
+    return parts
+
+
+def _write_vocabularies(folder: Path, train: Interactions, dataset: Dataset | None) -> None:
+    pl.DataFrame({"user_id": train.user_ids.series}).write_parquet(folder / USERS)
+    items = pl.DataFrame({"item_id": train.item_ids.series})
+    if dataset is not None and dataset.items is not None:
+        if dataset.items.height != items.height:
+            raise DataError(f"`items` must have a row for each of {items.height} items; got {dataset.items.height}.")
+        items = dataset.items.select("title", "year", "genres").insert_column(0, items["item_id"])
+    items.write_parquet(folder / ITEMS)
+
+
+def _interactions(parts: Mapping[PartName, Interactions]) -> pl.DataFrame:
+    """Returns the rows of all parts, each in its own order; a column that a part lacks is null there."""
+    frames = [
+        pl.DataFrame(
+            {
+                "user": part.users,
+                "item": part.items,
+                **{COLUMNS[name]: getattr(part, name) for name in COLUMNS},
+                "part": pl.repeat(name, len(part), dtype=pl.String, eager=True),
+            },
+            schema_overrides=INTERACTIONS_SCHEMA,
+        )
+        for name, part in parts.items()
+    ]
+    rows = pl.concat(frames)
+    unused = [name for name in COLUMNS.values() if rows[name].null_count() == len(rows)]
+    return rows.drop(unused)
+
+
+def _candidates(candidates: Candidates) -> pl.DataFrame:
+    width = candidates.negatives.shape[1]
+    negatives = np.ascontiguousarray(candidates.negatives, np.int32)
+    return pl.DataFrame(
+        {
+            "user": candidates.users.astype(np.int32),
+            "positive": candidates.positives.astype(np.int32),
+            "negatives": pl.Series(negatives, dtype=pl.Array(pl.Int32, width)),
+        }
+    )
+
+
+def _write_weights(folder: Path, model: Model) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in model.arrays().items()}, folder / WEIGHTS)
+
+
+def _fitted_on(model: Model, split: Split) -> str:
+    if _same_rows(model.train, split.train):
+        return "train"
+    if split.valid is not None and _same_rows(model.train, concatenate(split.train, split.valid)):
+        return "train and valid"
+    raise DataError(
+        "`model` must be fitted on `split.train`, or on it and then `split.valid`; it was fitted on others."
+    )
+
+
+def _same_rows(first: Interactions, second: Interactions) -> bool:
+    return np.array_equal(first.users, second.users) and np.array_equal(first.items, second.items)
+
+
+def _data(split: Split, dataset: Dataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {"name": None, "sha256": split.train.sha256()}
+    return {
+        "name": dataset.name,
+        "settings": dict(dataset.settings),
+        "report": asdict(dataset.report),
+        "sha256": dataset.interactions.sha256(),
+    }
