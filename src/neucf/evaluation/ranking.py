@@ -1,0 +1,251 @@
+"""top_k: the best K items of each person, in tiles of bounded memory. The only place that ranks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from neucf.data.interactions import IntArray
+from neucf.errors import ConfigError, DataError, TrainingError
+from neucf.kernels.compile import num_threads, spread, torch_threads
+from neucf.kernels.ranking import finish, hash_ids, hash_people, push
+from neucf.recommender import Recommender, to_numpy
+
+# A thread's product buffer of 256 x 1,024 float32 is 1 MiB: it stays in a core's second-level cache.
+_TILE_ROWS, _TILE_ITEMS = 256, 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """Ranked lists, best first.
+
+    Attributes:
+        items: (B, K) int32 item indices; -1 where fewer than K items remain.
+        scores: (B, K) float32; -inf where fewer than K items remain.
+    """
+
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+
+def top_k(
+    recommender: Recommender,
+    users: IntArray | None,
+    k: int,
+    *,
+    histories: csr_array | None = None,
+    mask: csr_array | None = None,
+    allowed: npt.NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    memory: int = 256 << 20,
+) -> TopK:
+    """Ranks the catalogue for each person and keeps the best K.
+
+    Equal scores are ordered by a hash of (seed, external user id, external item id), so that a constant scorer gets
+    what a random ranking gets, and the order of the indices decides nothing. A model with a method
+    `factors() -> (user_factors (U, D), item_factors (I, D), item_bias (I,) | None)`, float32 numpy arrays whose
+    inner products are its scores, is ranked without ever holding a row of scores.
+
+    Args:
+        recommender: A fitted model.
+        users: (B,) user indices; with `histories`, None or the indices that name the people.
+        k: K, in 1..I.
+        histories: (B, I) histories to score by instead of what the model knows of the users.
+        mask: Items to hide: (U, I), a row a user index; with `histories`, (B, I).
+        allowed: (I,) the items that may be listed; None for all.
+        seed: Orders ties.
+        threads: Thread count; None for every core.
+        memory: Bytes that tiles of scores may take, independent of U and B; a single row of I scores always fits.
+
+    Raises:
+        ConfigError: If `k` lies outside 1..I.
+        DataError: If an index or a shape does not fit the model's vocabularies.
+        TrainingError: If a score is NaN or infinite; names the user.
+    """
+    num_items = len(recommender.item_ids)
+    if not 1 <= k <= num_items:
+        raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {k}.")
+    users = None if users is None else _checked_users(users, len(recommender.user_ids))
+    lists = _Lists(recommender, users, histories, k, mask, allowed, seed)
+    count = num_threads(threads)
+    factors = getattr(recommender, "factors", None)
+    if factors is None or histories is not None:
+        _rank_by_scores(lists, recommender, users, histories, count, memory)
+    else:
+        assert users is not None
+        user_factors, item_factors, item_bias = factors()
+        _rank_by_factors(lists, users, user_factors, item_factors, item_bias, count, memory)
+    return TopK(lists.best_items, lists.best_scores)
+
+
+class _Lists:
+    """The lists of B people while they fill; threads work on disjoint rows."""
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        users: IntArray | None,
+        histories: csr_array | None,
+        k: int,
+        mask: csr_array | None,
+        allowed: npt.NDArray[np.bool_] | None,
+        seed: int,
+    ) -> None:
+        num_items = len(recommender.item_ids)
+        self.recommender, self.users = recommender, users
+        self.items = hash_ids(recommender.item_ids.series)
+        if histories is not None:
+            _check_shape("histories", histories, (len(users) if users is not None else histories.shape[0], num_items))
+        if users is not None:
+            ids = hash_ids(recommender.user_ids.series.gather(users))
+        elif histories is not None:
+            # A person without an id is known by the history alone: the sum of its items' hashes, in any order.
+            sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(self.items[histories.indices])])
+            ids = sums[histories.indptr[1:]] - sums[histories.indptr[:-1]]
+        else:
+            raise DataError("`users` must be given where `histories` is not; got None for both.")
+        self.people = hash_people(seed, ids)
+        rows = np.arange(len(ids)) if histories is not None or users is None else users
+        if mask is None:
+            self.cursors = self.stops = np.zeros(len(ids), np.int64)
+            self.hidden = np.zeros(0, np.int32)
+        else:
+            _check_shape("mask", mask, (len(ids) if histories is not None else len(recommender.user_ids), num_items))
+            if not mask.has_sorted_indices:
+                mask = mask.sorted_indices()
+            self.cursors, self.stops = mask.indptr[rows].astype(np.int64), mask.indptr[rows + 1].astype(np.int64)
+            self.hidden = np.require(mask.indices, np.int32, ["C", "W"])
+        if allowed is not None and allowed.shape != (num_items,):
+            raise DataError(f"`allowed` must have shape ({num_items},), one flag an item; got {allowed.shape}.")
+        self.allowed = np.zeros(0, np.bool_) if allowed is None else np.array(allowed, np.bool_)
+        self.best_scores = np.full((len(ids), k), -np.inf, np.float32)
+        self.best_items = np.full((len(ids), k), -1, np.int32)
+
+    def push(self, rows: slice, scores: npt.NDArray[np.float32], first: int) -> None:
+        """Offers the scores (rows, C) of items from `first` on; overwrites them."""
+        wrong = push(
+            scores,
+            first,
+            self.cursors[rows],
+            self.stops[rows],
+            self.hidden,
+            self.allowed,
+            self.people[rows],
+            self.items,
+            self.best_scores[rows],
+            self.best_items[rows],
+        )
+        if wrong >= 0:
+            raise not_finite(self.recommender, self.users, rows.start + wrong)
+
+    def finish(self, rows: slice) -> None:
+        """Sorts the lists best first."""
+        finish(self.people[rows], self.items, self.best_scores[rows], self.best_items[rows])
+
+
+def _rank_by_scores(
+    lists: _Lists,
+    recommender: Recommender,
+    users: IntArray | None,
+    histories: csr_array | None,
+    threads: int,
+    memory: int,
+) -> None:
+    num_people, num_items = len(lists.people), len(lists.items)
+    # A tile stands in memory up to four times: in the model, its temporaries, and the copies being ranked.
+    tile_rows = max(1, memory // (16 * num_items))
+    for tile in slices(0, num_people, tile_rows):
+        with limited(threads):
+            if histories is not None:
+                scored = recommender.score_history(histories[tile])
+            else:
+                assert users is not None
+                scored = recommender.score(users[tile])
+        scores = to_numpy(scored)
+        if scores.shape != (tile.stop - tile.start, num_items):
+            raise DataError(f"scores must have shape {(tile.stop - tile.start, num_items)}; got {scores.shape}.")
+
+        def rank(rows: slice, scores: npt.NDArray[np.float32] = scores, offset: int = tile.start) -> None:
+            # A copy, since ranking overwrites and the model may have lent its own memory.
+            lists.push(rows, np.array(scores[rows.start - offset : rows.stop - offset], order="C"), 0)
+            lists.finish(rows)
+
+        spread(rank, slices(tile.start, tile.stop, max(1, _TILE_ROWS * _TILE_ITEMS // num_items)), threads)
+
+
+def _rank_by_factors(
+    lists: _Lists,
+    users: IntArray,
+    user_factors: npt.NDArray[np.float32],
+    item_factors: npt.NDArray[np.float32],
+    item_bias: npt.NDArray[np.float32] | None,
+    threads: int,
+    memory: int,
+) -> None:
+    import torch
+
+    num_items = len(lists.items)
+    item_table = torch.from_numpy(np.ascontiguousarray(item_factors, np.float32))
+    bias = None if item_bias is None else torch.from_numpy(np.ascontiguousarray(item_bias, np.float32))
+    tile_rows = max(1, min(_TILE_ROWS, memory // (4 * _TILE_ITEMS * threads), -(-len(users) // threads)))
+
+    def rank(rows: slice) -> None:
+        tile = torch.from_numpy(np.asarray(user_factors[users[rows]], np.float32))
+        buffer = torch.empty(len(tile) * _TILE_ITEMS)
+        for chunk in slices(0, num_items, _TILE_ITEMS):
+            width = chunk.stop - chunk.start
+            product = buffer[: len(tile) * width].view(len(tile), width)
+            if bias is None:
+                torch.mm(tile, item_table[chunk].T, out=product)
+            else:
+                torch.addmm(bias[chunk], tile, item_table[chunk].T, out=product)
+            lists.push(rows, product.numpy(), chunk.start)
+        lists.finish(rows)
+
+    # Each thread multiplies its own tile, so the product inside must stay on that one thread.
+    with torch_threads(1), torch.inference_mode():
+        spread(rank, slices(0, len(users), tile_rows), threads)
+
+
+def not_finite(recommender: Recommender, users: IntArray | None, row: int) -> TrainingError:
+    """Returns the error for a score that is NaN or infinite, naming the person."""
+    who = f"history {row}" if users is None else f"user {recommender.user_ids[int(users[row])]}"
+    name = getattr(recommender, "name", type(recommender).__name__)
+    return TrainingError(
+        f"scores must be finite; {name} gave NaN or an infinity for {who}. "
+        "Train it anew with a lower learning rate or more regularisation."
+    )
+
+
+def limited(threads: int) -> AbstractContextManager[Any]:
+    """Holds torch to `threads` inside the block, where torch is loaded at all."""
+    return torch_threads(threads) if "torch" in sys.modules else nullcontext()
+
+
+def slices(start: int, stop: int, step: int) -> Iterator[slice]:
+    """Yields consecutive slices of at most `step` that cover start..stop - 1."""
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
+
+
+def _checked_users(users: npt.ArrayLike, num_users: int) -> npt.NDArray[np.int64]:
+    array = np.asarray(users)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"`users` must be a 1-d integer array; got {array.dtype} of shape {array.shape}.")
+    if array.size and not (0 <= array.min() and array.max() < num_users):
+        wrong = array[(array < 0) | (array >= num_users)][0]
+        raise DataError(f"`users` must hold indices in 0..{num_users - 1}; got {wrong}.")
+    return array.astype(np.int64)
+
+
+def _check_shape(name: str, matrix: csr_array, shape: tuple[int, int]) -> None:
+    if matrix.shape != shape:
+        raise DataError(f"`{name}` must have shape {shape}; got {matrix.shape}.")

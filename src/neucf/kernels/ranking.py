@@ -1,0 +1,220 @@
+"""Partial selection: the best K of a score row, kept in a bounded heap while chunks of the catalogue stream by.
+
+An item ranks before another by higher score; between equal scores, by lower hash of (seed, user id, item id). The
+hash is computed only where scores tie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from neucf.kernels.compile import COMPILED, kernel
+
+Hashes = npt.NDArray[np.uint64]
+
+_FIRST = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND = np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_ZERO = np.float32(0)
+_HIDDEN = np.float32(-np.inf)
+_BLOCK = 32
+
+
+def mix(values: Any) -> Any:
+    """Returns the splitmix64 step of uint64 values: a bijection whose output bits all look random."""
+    values = values + _STEP
+    values = (values ^ (values >> _30)) * _FIRST
+    values = (values ^ (values >> _27)) * _SECOND
+    return values ^ (values >> _31)
+
+
+_mix = kernel(mix)
+
+
+def hash_ids(ids: pl.Series) -> Hashes:
+    """Returns stable 64-bit hashes (N,) of external ids: the same in every process, on every machine."""
+    if ids.dtype != pl.String:
+        hashes: Hashes = mix(ids.to_numpy().astype(np.int64).view(np.uint64))
+        return hashes
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in ids.to_list())
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def hash_people(seed: int, ids: Hashes) -> Hashes:
+    """Returns (B,) hashes of (seed, id): what an item's hash is combined with to break that person's ties."""
+    hashes: Hashes = mix(ids ^ mix(np.array([seed & 0xFFFF_FFFF_FFFF_FFFF], np.uint64)))
+    return hashes
+
+
+def _push(
+    scores: npt.NDArray[np.float32],
+    first: int,
+    cursors: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    hidden: npt.NDArray[np.int32],
+    allowed: npt.NDArray[np.bool_],
+    people: Hashes,
+    items: Hashes,
+    best_scores: npt.NDArray[np.float32],
+    best_items: npt.NDArray[np.int32],
+) -> int:
+    """Offers the scores of items first..first + C - 1 to the lists of B people; chunks come in ascending order.
+
+    Args:
+        scores: (B, C), overwritten.
+        first: The item of column 0.
+        cursors: (B,) where in `hidden` each row stands; moved on.
+        stops: (B,) where in `hidden` each row ends.
+        hidden: Items to hide, ascending within a row.
+        allowed: (I,) or empty for all.
+        people: (B,) hashes.
+        items: (I,) hashes.
+        best_scores: (B, K) heaps with the worst member first; start as -inf.
+        best_items: (B, K); start as -1.
+
+    Returns:
+        The first row that holds a score which is not finite, or -1.
+    """
+    num_columns, num_best = scores.shape[1], best_scores.shape[1]
+    for row in range(scores.shape[0]):
+        line, heap, members, person = scores[row], best_scores[row], best_items[row], people[row]
+        # Nothing finite times zero is anything but zero; without a branch, the sum vectorises.
+        wrong = _ZERO
+        for column in range(num_columns):
+            wrong += line[column] * _ZERO
+        if wrong != _ZERO:
+            return row
+        cursor = cursors[row]
+        while cursor < stops[row] and hidden[cursor] < first + num_columns:
+            line[hidden[cursor] - first] = _HIDDEN
+            cursor += 1
+        cursors[row] = cursor
+        if allowed.size:
+            permitted = allowed[first : first + num_columns]
+            for column in range(num_columns):
+                if not permitted[column]:
+                    line[column] = _HIDDEN
+        bar = heap[0]
+        for start in range(0, num_columns, _BLOCK):
+            # Most blocks hold nothing good enough and end here, after a count that vectorises.
+            stop = min(start + _BLOCK, num_columns)
+            if _count_from(line, start, stop, bar) == 0:
+                continue
+            for column in range(start, stop):
+                score, item = line[column], first + column
+                if score < bar or score == _HIDDEN or not _before(score, item, bar, members[0], person, items):
+                    continue
+                _replace_worst(heap, members, num_best, score, item, person, items)
+                bar = heap[0]
+    return -1
+
+
+def _finish(
+    people: Hashes, items: Hashes, best_scores: npt.NDArray[np.float32], best_items: npt.NDArray[np.int32]
+) -> None:
+    """Sorts the heaps (B, K) best first, in place."""
+    for row in range(best_scores.shape[0]):
+        heap, members = best_scores[row], best_items[row]
+        for last in range(heap.shape[0] - 1, 0, -1):
+            score, item = heap[last], members[last]
+            heap[last], members[last] = heap[0], members[0]
+            _replace_worst(heap, members, last, score, item, people[row], items)
+
+
+@kernel
+def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: float) -> int:
+    count = 0
+    # Unsigned, since the check for an index below zero would keep the loop from being vectorised.
+    for column in range(np.uint64(start), np.uint64(stop)):
+        count += line[column] >= bar
+    return count
+
+
+@kernel
+def _before(score: float, item: int, other_score: float, other: int, person: int, items: Hashes) -> bool:
+    if score != other_score or other < 0 or item < 0:
+        return score > other_score
+    return bool(_mix(person ^ items[item]) < _mix(person ^ items[other]))
+
+
+@kernel
+def _replace_worst(
+    heap: npt.NDArray[np.float32],
+    members: npt.NDArray[np.int32],
+    size: int,
+    score: float,
+    item: int,
+    person: int,
+    items: Hashes,
+) -> None:
+    """Puts (score, item) in the place of the worst of the first `size` members, which stands at the root."""
+    hole, child = 0, 1
+    while child < size:
+        other = child + 1
+        if other < size:
+            if heap[other] == heap[child]:
+                child += _before(heap[child], members[child], heap[other], members[other], person, items)
+            else:
+                child += heap[other] < heap[child]
+        if not _before(score, item, heap[child], members[child], person, items):
+            break
+        heap[hole], members[hole] = heap[child], members[child]
+        hole, child = child, 2 * child + 1
+    heap[hole], members[hole] = score, item
+
+
+def push_numpy(
+    scores: npt.NDArray[np.float32],
+    first: int,
+    cursors: npt.NDArray[np.int64],
+    stops: npt.NDArray[np.int64],
+    hidden: npt.NDArray[np.int32],
+    allowed: npt.NDArray[np.bool_],
+    people: Hashes,
+    items: Hashes,
+    best_scores: npt.NDArray[np.float32],
+    best_items: npt.NDArray[np.int32],
+) -> int:
+    """The same as `push` without a compiler; leaves the lists sorted, so that `finish_numpy` has nothing to do."""
+    num_rows, num_columns = scores.shape
+    wrong = ~np.isfinite(scores).all(1)
+    if wrong.any():
+        return int(wrong.argmax())
+    for row in range(num_rows):
+        columns = hidden[cursors[row] : stops[row]] - first
+        columns = columns[columns < num_columns]
+        scores[row, columns] = _HIDDEN
+        cursors[row] += len(columns)
+    if allowed.size:
+        scores[:, ~allowed[first : first + num_columns]] = _HIDDEN
+    num_best = best_scores.shape[1]
+    every_score = np.concatenate([best_scores, scores], 1)
+    chunk = np.broadcast_to(np.arange(first, first + num_columns), scores.shape)
+    every_item = np.concatenate([best_items, chunk], 1)
+    cut = -np.partition(-every_score, num_best - 1, 1)[:, num_best - 1 : num_best]
+    rows, columns = np.nonzero((every_score >= cut) & (every_score > _HIDDEN))
+    kept_scores, kept_items = every_score[rows, columns], every_item[rows, columns]
+    order = np.lexsort((mix(people[rows] ^ items[kept_items]), -kept_scores, rows))
+    rows, kept_scores, kept_items = rows[order], kept_scores[order], kept_items[order]
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)  # within each row's run
+    listed = places < num_best
+    best_scores[:], best_items[:] = _HIDDEN, -1
+    best_scores[rows[listed], places[listed]] = kept_scores[listed]
+    best_items[rows[listed], places[listed]] = kept_items[listed]
+    return -1
+
+
+def finish_numpy(
+    people: Hashes, items: Hashes, best_scores: npt.NDArray[np.float32], best_items: npt.NDArray[np.int32]
+) -> None:
+    """Does nothing: `push_numpy` leaves the lists sorted."""
+
+
+push = kernel(_push) if COMPILED else push_numpy
+finish = kernel(_finish) if COMPILED else finish_numpy
