@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from neucf.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +18,28 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("NEUCF_DATA is not set: it names the folder that holds the real data sets")
     return Path(folder)
+
+
+class Command(NamedTuple):
+    """What one call of the command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def neucf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Command]:
+    """Calls the command line in this process, as the console script does."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: object) -> Command:
+        monkeypatch.setattr("sys.argv", ["neucf", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        code = stopped.value.code or 0
+        assert isinstance(code, int), code
+        return Command(code, *capsys.readouterr())
+
+    return call

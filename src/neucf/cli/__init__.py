@@ -1,1 +1,68 @@
-"""The command line, one thin file a command."""
+"""The command line, one thin file a command.
+
+Only typer loads until a command runs: each command imports what it needs inside its function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from neucf import __version__
+from neucf.cli import data, evaluate, models, quickstart, recommend, train
+from neucf.errors import NeucfError
+
+app = typer.Typer(
+    name="neucf",
+    help="Train, evaluate and use recommenders on a file of who-interacted-with-what.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(quickstart.quickstart)
+app.add_typer(data.app, name="data")
+app.command()(models.models)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command(context_settings={"allow_extra_args": True})(recommend.recommend)
+app.command()(recommend.similar)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"neucf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Runs a command and exits: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."""
+    try:
+        app()
+    except NeucfError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Lets a reader that closed the pipe early, such as `head`, end the command without a word."""
+    with contextlib.suppress(AttributeError):
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

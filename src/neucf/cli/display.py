@@ -1,0 +1,151 @@
+"""What commands print: tables and documents on standard output, notes on standard error."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from neucf.artifacts import Run
+    from neucf.data.interactions import Id
+    from neucf.serving import HistoryItem, Recommendations, Similar
+
+
+METRIC_TITLES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
+
+
+def console() -> Console:
+    """Returns the console of results: standard output."""
+    return Console(highlight=False)
+
+
+def say(text: str) -> None:
+    """Prints a line of the result."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def heading(text: str) -> None:
+    """Prints a line that must not be missed."""
+    console().print(f"\n[bold]{escape(text)}[/bold]")
+
+
+def notes() -> Console:
+    """Returns the console of progress and notes: standard error."""
+    return Console(stderr=True, highlight=False)
+
+
+def note(text: str) -> None:
+    """Prints a line on standard error."""
+    notes().print(text, markup=False, soft_wrap=True)
+
+
+def document(value: Any) -> None:
+    """Prints one JSON document on standard output."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def busy(text: str) -> AbstractContextManager[Any]:
+    """Shows on a terminal's standard error that something is under way."""
+    return notes().status(escape(text))
+
+
+@contextmanager
+def counting(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows a bar on a terminal's standard error; yields a function that takes what is done, and all there is."""
+    from rich.progress import Progress
+
+    with Progress(console=notes(), transient=True, disable=not notes().is_terminal) as progress:
+        task = progress.add_task(escape(text), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+    """Returns an empty table in the house style; the columns named in `right` are numbers."""
+    made = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    numbers = set(right)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
+    return made
+
+
+def pairs(title: str, rows: Mapping[str, str]) -> None:
+    """Prints names and values, a pair a line."""
+    made = Table(title=escape(title), title_justify="left", title_style="bold", box=None, show_header=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows.items():
+        made.add_row(name, escape(value))
+    console().print(made)
+
+
+def next_steps(commands: Sequence[str]) -> None:
+    """Prints commands worth trying next, each on a line of its own that can be copied."""
+    heading("Next")
+    for command in commands:
+        say(f"  {command}")
+
+
+def metric_title(key: str) -> str:
+    """Returns nDCG@20 for ndcg@20."""
+    name, _, k = key.partition("@")
+    return f"{METRIC_TITLES.get(name, name.capitalize())}@{k}"
+
+
+def shown(path: Path) -> str:
+    """Returns a path as one types it in a shell, relative where it lies below the working folder."""
+    path = path.absolute()
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
+def full_title(title: str, year: int | None) -> str:
+    """Returns a title with its year, unless it ends in it."""
+    return title if year is None or title.endswith(f"({year})") else f"{title} ({year})"
+
+
+def item_line(run: Run, item_id: Id) -> str:
+    """Returns an item's title and id, or its id where no title is known."""
+    title = year = None
+    if run.items is not None:
+        title, year = run.items.select("title", "year").row(run.model.item_ids.index(item_id))
+    return f"item {item_id}" if title is None else f"{full_title(title, year)}, item {item_id}"
+
+
+def matched_list(title: str, lines: Sequence[str]) -> None:
+    """Prints what was understood."""
+    heading(title)
+    for line in lines:
+        say(f"  {line}")
+
+
+def history_table(title: str, rows: Sequence[HistoryItem]) -> None:
+    """Prints what a user rated, best first."""
+    made = table(title, "rating", "title", "genres", right=("rating",))
+    for row in rows:
+        rating = "" if row.rating is None else f"{row.rating:g}"
+        made.add_row(rating, _title(row), escape(", ".join(row.genres)))
+    console().print(made if rows else f"[bold]{escape(title)}[/bold]: nothing is known")
+
+
+def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
+    """Prints suggestions, best first."""
+    made = table(title, "#", "item", "title", "genres", "score", right=("#", "item", "score"))
+    for rank, row in enumerate(answer.items, start=1):
+        made.add_row(
+            str(rank), escape(str(row.item_id)), _title(row), escape(", ".join(row.genres)), f"{row.score:.3f}"
+        )
+    console().print(made)
+    if getattr(answer, "fallback", None) == "popularity":
+        say("Nothing was known of this user to go by: these are the most popular items.")
+
+
+def _title(row: Any) -> str:
+    return "" if row.title is None else escape(full_title(row.title, row.year))

@@ -1,0 +1,49 @@
+"""`neucf evaluate`: a run's metrics on its validation or test part."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from neucf.cli import options
+
+
+def evaluate(
+    run: options.Run,
+    on: Annotated[Literal["valid", "test"], typer.Option(help="The part to evaluate on.")] = "test",
+    protocol: Annotated[
+        Literal["full", "sampled"],
+        typer.Option(help="full: rank the whole catalogue; sampled: the held-out item among 99 candidates."),
+    ] = "full",
+    k: Annotated[
+        list[int] | None,
+        typer.Option("-k", min=1, metavar="K", help="List length, repeatable.", show_default="10 and 20"),
+    ] = None,
+    ties: Annotated[
+        Literal["average", "pessimistic", "optimistic"],
+        typer.Option(help="The rank of tied candidates in the sampled protocol."),
+    ] = "average",
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Drives ties, candidates and intervals.")] = 0,
+    threads: options.Threads = None,
+    json: options.Json = False,
+) -> None:
+    """Evaluate RUN, by default on its test part.
+
+    The test part judges a finished choice once; choose settings on validation (`--on valid`).
+    """
+    from neucf.artifacts import open_run
+    from neucf.cli import display, reports
+    from neucf.evaluation import evaluate as measure
+
+    opened = open_run(run)
+    with display.busy(f"Ranking for the {on} part"):
+        evaluation = measure(
+            opened.model, opened.split, on=on, protocol=protocol, ks=tuple(sorted(set(k or (10, 20)))),
+            seed=seed, threads=threads, ties=ties,
+        )  # fmt: skip
+    spec, split_seed = opened.manifest["split"], opened.manifest["split_seed"]
+    if json:
+        display.document(evaluation.to_json(spec, split_seed, seed))
+    else:
+        reports.evaluation_table(evaluation, f"{opened.manifest['model']}, {spec}, split seed {split_seed}", seed)

@@ -1,0 +1,42 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+READING, RUNNING = "How DATA is read", "How the run goes"
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A named data set (`neucf data list`), a file, or a folder.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder written by `neucf train`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+
+
+def _reading(type_help: str, metavar: str, default: str | bool = False) -> typer.models.OptionInfo:
+    info: typer.models.OptionInfo = typer.Option(
+        help=type_help, metavar=metavar, show_default=default, rich_help_panel=READING
+    )
+    return info
+
+
+MinRating = Annotated[
+    float | None, _reading("Rows rated at least R are positives.", "R", "every row; a named set's own")
+]
+KCore = Annotated[int | None, _reading("Keep users and items with at least N positives.", "N")]
+Items = Annotated[Path | None, _reading("A file of items: id, title, year, genres.", "FILE")]
+UserCol = Annotated[str | None, _reading("Column of user ids.", "COLUMN", "guessed")]
+ItemCol = Annotated[str | None, _reading("Column of item ids.", "COLUMN", "guessed")]
+RatingCol = Annotated[str | None, _reading("Column of ratings.", "COLUMN", "guessed")]
+TimeCol = Annotated[str | None, _reading("Column of times.", "COLUMN", "guessed")]
+WeightCol = Annotated[str | None, _reading("Column of weights.", "COLUMN", "none")]
+Weight = Annotated[Literal["count"] | None, _reading("Weigh a pair by the number of its rows.", "count")]
+Sep = Annotated[str | None, _reading("What separates columns.", "TEXT", "guessed")]
+Format = Annotated[str | None, _reading("Format of DATA.", "NAME", "recognised")]
+
+Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda or cuda:N.", rich_help_panel=RUNNING)]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="CPU threads.", show_default="every core", rich_help_panel=RUNNING),
+]

@@ -1,0 +1,87 @@
+"""`neucf quickstart`: from nothing to recommendations with titles, by one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neucf.cli import options
+
+if TYPE_CHECKING:
+    from neucf.data.dataset import Dataset
+
+NAMED_SETS = ("ml-latest-small", "ml-100k")
+SYNTHETIC = "synthetic data (made up; nothing real)"
+MIN_RATING = 4.0
+# Later ones are expected to do better: titles are shown from the last.
+MODELS_SHOWN = ("popularity", "bpr-mf")
+METRICS = ("ndcg@20", "recall@20")
+USER = "30"
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run folders go.")] = Path("runs/quickstart"),
+    threads: options.Threads = None,
+) -> None:
+    """Fetch a small data set, train models on it, compare them, and recommend to somebody."""
+    from neucf.artifacts import open_run, writing
+    from neucf.cli import display, reports
+    from neucf.cli.progress import TrainingBar
+    from neucf.data.splitting import split
+    from neucf.evaluation import evaluate
+    from neucf.fitting import DEFAULT_SPLIT, KS, Plan, fit_into
+    from neucf.serving import Service
+
+    dataset, name = _find()
+    if name == SYNTHETIC:
+        display.heading("SYNTHETIC DATA: no real data set could be reached, so all that follows is made up")
+    reports.dataset_summary(dataset)
+
+    parts = split(dataset, DEFAULT_SPLIT)
+    results = {}
+    for model in MODELS_SHOWN:
+        with writing(out / model, force=True) as partial, TrainingBar(model) as bar:
+            fitted = fit_into(partial, Plan(model, threads=threads), dataset, parts, watch=bar)
+        evaluation = evaluate(fitted.model, parts, "test", "full", KS, threads=threads)
+        results[model] = (evaluation, fitted.seconds)
+    reports.results_table(results, METRICS)
+
+    run = out / MODELS_SHOWN[-1]
+    service = Service(open_run(run))
+    known = dataset.interactions.user_ids
+    user = known.parse(USER) if USER in map(str, known) else known[0]
+    display.history_table(f"What user {user} rated highest", service.history(user, 5))
+    display.suggestions_table(
+        f"What {MODELS_SHOWN[-1]} suggests to user {user}", service.recommend([user], threads=threads)[0]
+    )
+    display.say(f"Run folders: {', '.join(display.shown(out / model) for model in MODELS_SHOWN)}")
+    display.next_steps(
+        [
+            f"neucf recommend {display.shown(run)} --user {known[len(known) // 2]}",
+            f"neucf evaluate {display.shown(run)} -k 5 -k 50",
+            "neucf train YOUR_FILE.csv --model bpr-mf --out runs/mine",
+            "neucf models bpr-mf",
+        ]
+    )
+    display.say(f"\nData used: {name}")
+
+
+def _find() -> tuple[Dataset, str]:
+    """Returns the first data set that can be had, and its name."""
+    from neucf.cli import display
+    from neucf.data.catalog import locate
+    from neucf.data.readers import read_dataset
+    from neucf.data.synthetic import synthetic
+    from neucf.errors import DownloadError
+
+    for name in NAMED_SETS:
+        try:
+            with display.downloading() as progress:
+                locate(name, progress=progress)
+        except DownloadError as error:
+            display.note(f"{name} cannot be had: {error}")
+            continue
+        return read_dataset(name, min_rating=MIN_RATING), name
+    return synthetic(600, 2_000, 50_000, seed=0).dataset, SYNTHETIC

@@ -1,0 +1,152 @@
+"""Longer outputs: what a data set holds, what a training gave, how well it ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.markup import escape
+
+from neucf.cli import display
+from neucf.data.dataset import Dataset
+from neucf.fitting import Fitted
+
+if TYPE_CHECKING:
+    from neucf.evaluation.protocols import Evaluation
+    from neucf.models.base import Model
+
+
+def dataset_line(dataset: Dataset) -> str:
+    """Returns what was read, and what was dropped, in one line."""
+    data, report = dataset.interactions, dataset.report
+    dropped = {
+        "merged duplicates": report.duplicates,
+        "below the threshold": report.below_threshold,
+        "below the k-core": report.below_k_core,
+    }
+    parts = [f"{count:,} {what}" for what, count in dropped.items() if count]
+    rest = f" ({', '.join(parts)})" if parts else ""
+    return (
+        f"{dataset.name}: {len(data):,} positives of {report.rows:,} rows{rest}; "
+        f"{data.num_users:,} users, {data.num_items:,} items"
+    )
+
+
+def dataset_summary(dataset: Dataset) -> None:
+    """Prints what a data set holds."""
+    data, report = dataset.interactions, dataset.report
+    users = np.bincount(data.users, minlength=data.num_users)
+    items = np.bincount(data.items, minlength=data.num_items)
+    threshold = dataset.settings.get("min_rating")
+    rows = {
+        "rows read": f"{report.rows:,}",
+        "positives": f"{len(data):,}" + ("" if threshold is None else f" (rated {threshold:g} or more)"),
+        "below the threshold": f"{report.below_threshold:,}",
+        "merged duplicates": f"{report.duplicates:,}",
+        "below the k-core": f"{report.below_k_core:,}",
+        "users": f"{data.num_users:,}, {np.count_nonzero(users == 0):,} without a positive",
+        "items": f"{data.num_items:,}, {np.count_nonzero(items == 0):,} without a positive",
+        "filled": f"{len(data) / max(1, data.num_users * data.num_items):.2%} of all pairs",
+    }
+    if len(data):
+        rows["positives a user"] = f"median {np.median(users):g}, at most {users.max():,}"
+        rows["positives an item"] = f"median {np.median(items):g}, at most {items.max():,}"
+    if data.timestamps is not None and len(data):
+        rows["times"] = f"{_date(data.timestamps.min())} to {_date(data.timestamps.max())}"
+    rows["titles"] = "yes" if dataset.items is not None else "no"
+    if dataset.fixed is not None:
+        rows["published split"] = "yes (--split fixed)"
+    optional = ("below the threshold", "merged duplicates", "below the k-core")
+    display.pairs(dataset.name, {name: text for name, text in rows.items() if text != "0" or name not in optional})
+
+
+def _date(timestamp: int) -> str:
+    """Returns a day where a number can be a Unix time in seconds, else the number."""
+    seconds = int(timestamp)
+    if 10**8 <= seconds < 10**10:
+        return str(np.datetime64(seconds, "s").astype("datetime64[D]"))
+    return f"{seconds:,}"
+
+
+def training_summary(fitted: Fitted, run: Path) -> None:
+    """Prints validation metrics, what was chosen, and what to do next."""
+    model, split, fits = fitted.model, fitted.split, fitted.manifest["fits"]
+    valid = fitted.manifest["metrics"]["valid"]
+    if valid is not None:
+        title = f"{model.name}: {protocol_title(valid['protocol'], valid['on'])}"
+        made = display.table(title, "metric", "mean", "95 % interval", right=("mean", "95 % interval"))
+        for key, value in valid["metrics"].items():
+            made.add_row(display.metric_title(key), f"{value['mean']:.4f}", _interval(*value["ci95"]))
+        display.console().print(made)
+    sizes = [
+        f"{len(part):,} {name}" for name in ("train", "valid", "test") if (part := getattr(split, name)) is not None
+    ]
+    rows = {"split": f"{fitted.manifest['split']}, seed {fitted.manifest['split_seed']}: {', '.join(sizes)}"}
+    if fits[0]["epoch"] is not None:
+        rows["epoch kept"] = str(fits[0]["epoch"])
+    rows["training"] = ", then ".join(
+        f"{fit['seconds']:.1f} s on {fit['rows']:,} rows ({fit['engine']})" for fit in fits
+    )
+    rows["run folder"] = str(run)
+    display.pairs("", rows)
+    for line in split.notes:
+        display.say(line)
+    steps = [f"neucf recommend {display.shown(run)} --user {next(iter(split.train.user_ids), '')}"]
+    if split.test is not None:
+        steps.insert(0, f"neucf evaluate {display.shown(run)}")
+    display.next_steps(steps)
+
+
+def protocol_title(protocol: str, on: str, ties: str | None = None) -> str:
+    """Returns what every table of metrics says of itself."""
+    how = "full ranking" if protocol == "full" else f"sampled candidates ({ties} ties)"
+    return f"{how}, {'validation' if on == 'valid' else on} part"
+
+
+def evaluation_table(evaluation: Evaluation, title: str, seed: int) -> None:
+    """Prints each metric's mean over users, its 95 % interval, and its mean over warm users and items."""
+    columns = ("mean", "95 % interval", "warm only")
+    what = protocol_title(evaluation.protocol, evaluation.on, evaluation.ties)
+    made = display.table(f"{title}: {what}", "metric", *columns, right=columns)
+    for key in evaluation.values:
+        interval = _interval(*evaluation.interval(key, seed))
+        made.add_row(display.metric_title(key), f"{evaluation.mean(key):.4f}", interval, "")
+    display.console().print(made)
+
+
+def results_table(title: str, results: Mapping[str, tuple[Evaluation, float]], keys: Sequence[str]) -> None:
+    """Prints models beside each other: metrics with intervals, and seconds of training."""
+    shown = [display.metric_title(key) for key in keys]
+    intervals = [f"95 %{' ' * place}" for place in range(len(keys))]
+    columns = [column for pair in zip(shown, intervals, strict=True) for column in pair]
+    made = display.table(title, "model", *columns, "training", right=(*columns, "training"))
+    for name, (evaluation, seconds) in results.items():
+        cells = [cell for key in keys for cell in (f"{evaluation.mean(key):.4f}", _interval(*evaluation.interval(key)))]
+        made.add_row(escape(name), *cells, f"{seconds:.1f} s")
+    display.console().print(made)
+
+
+def model_names(classes: Mapping[str, type[Model]]) -> None:
+    """Prints registry names with what each is."""
+    made = display.table("Models", "name", "what")
+    for name, cls in classes.items():
+        made.add_row(name, escape((cls.__doc__ or "").strip().split("\n")[0]))
+    display.console().print(made)
+
+
+def model_settings(cls: type[Model]) -> None:
+    """Prints the settings of a model, from its config class."""
+    fields = cls.config_class.model_fields
+    if not fields:
+        display.say(f"{cls.name} has no settings.")
+        return
+    made = display.table(f"Settings of {cls.name}, for --set key=value", "key", "default", "what")
+    for key, field in fields.items():
+        made.add_row(key, escape(str(field.default)), escape(field.description or ""))
+    display.console().print(made)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.4f} to {high:.4f}"

@@ -1,0 +1,117 @@
+"""`neucf train`: data, split, fit, validation, run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neucf.cli import options
+from neucf.cli.options import RUNNING
+
+
+def train(
+    data: options.Data,
+    model: Annotated[str, typer.Option(metavar="NAME", help="What to train, such as bpr-mf (`neucf models`).")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder to write.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the model (`neucf models NAME`); repeatable."),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="random, random-user, temporal, temporal-user or users with shares of train/valid/test; "
+            "leave-last-out; fixed (the published split); none.",
+        ),
+    ] = "random:0.8/0.1/0.1",
+    split_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Drives the split.")] = 1,
+    valid: Annotated[
+        str | None,
+        typer.Option(
+            metavar="V", help="Carve validation from train where the split has none: latest-item or random:0.1."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Drives initialisation, sampling and order.")] = 0,
+    refit: Annotated[
+        bool | None,
+        typer.Option(
+            "--refit/--no-refit",
+            help="Train anew on train and validation, up to the epoch chosen.",
+            show_default="only with --split fixed",
+        ),
+    ] = None,
+    min_rating: options.MinRating = None,
+    k_core: options.KCore = None,
+    items: options.Items = None,
+    user_col: options.UserCol = None,
+    item_col: options.ItemCol = None,
+    rating_col: options.RatingCol = None,
+    time_col: options.TimeCol = None,
+    weight_col: options.WeightCol = None,
+    weight: options.Weight = None,
+    sep: options.Sep = None,
+    format: options.Format = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from this run's weights, matched by id.", rich_help_panel=RUNNING),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an interrupted training of RUN.", rich_help_panel=RUNNING)
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing RUN.", rich_help_panel=RUNNING)] = False,
+) -> None:
+    """Train a model on DATA and write a run folder.
+
+    The validation part chooses the epoch; the test part is left for `neucf evaluate`.
+    """
+    from neucf.artifacts import writing
+    from neucf.cli import display, reports
+    from neucf.cli.progress import TrainingBar
+    from neucf.data.readers import read_dataset
+    from neucf.fitting import Plan, fit_into
+    from neucf.models.config import parse_settings
+
+    plan = Plan(
+        model=model,
+        settings=parse_settings(settings or []),
+        split=split,
+        split_seed=split_seed,
+        valid=valid,
+        seed=seed,
+        device=device,
+        threads=threads,
+        refit=refit,
+        init_from=init_from,
+    )
+    plan.check()
+    unfinished = out.with_name(f"{out.name}.partial")
+    try:
+        with writing(out, force=force, resume=resume) as partial:
+            with display.busy(f"Reading {data}"):
+                dataset = read_dataset(
+                    data,
+                    format=format,
+                    user_col=user_col,
+                    item_col=item_col,
+                    rating_col=rating_col,
+                    time_col=time_col,
+                    weight_col=weight_col,
+                    weight=weight,
+                    sep=sep,
+                    min_rating=min_rating,
+                    k_core=k_core,
+                    items=items,
+                )
+            display.note(reports.dataset_line(dataset))
+            with TrainingBar(model) as bar:
+                fitted = fit_into(partial, plan, dataset, watch=bar)
+    except KeyboardInterrupt:
+        if unfinished.exists():
+            display.note("Interrupted. The same command with --resume goes on from here.")
+        raise
+    reports.training_summary(fitted, out)

@@ -1,0 +1,230 @@
+"""Fitting: the step from a read data set to a run folder, the same for every command that trains."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from neucf.artifacts import Partial, claim, load_checkpoint, open_run, save_checkpoint, write_run
+from neucf.data.dataset import Dataset
+from neucf.data.interactions import Interactions, concatenate
+from neucf.data.splits import Split
+from neucf.data.splitting import parse_spec, split
+from neucf.errors import ConfigError
+from neucf.evaluation.protocols import full_ranking
+from neucf.models import MODELS, Model
+from neucf.recommender import EpochRecord
+
+DEFAULT_SPLIT = "random:0.8/0.1/0.1"
+KS = (10, 20)
+
+LOG, FIRST_FIT = "log.jsonl", "first-fit.json"
+CHECKPOINT_SECONDS = 10.0
+
+Watch = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One training asked for, everything but the data.
+
+    Attributes:
+        model: Registry name.
+        settings: Fields of the model's config; values or their text forms.
+        split: The split's spec.
+        split_seed: Drives the split.
+        valid: How validation is carved where the split has none.
+        seed: Drives initialisation, sampling and order.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        threads: CPU threads; None for every core.
+        refit: Whether to train anew on train and validation for the epochs chosen; None: only for `fixed`.
+        init_from: A run whose weights to start from.
+    """
+
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    split: str = DEFAULT_SPLIT
+    split_seed: int = 1
+    valid: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    refit: bool | None = None
+    init_from: Path | None = None
+
+    @property
+    def refits(self) -> bool:
+        """Whether the model is trained anew on train and validation."""
+        return self.split == "fixed" if self.refit is None else self.refit
+
+    def new_model(self) -> Model:
+        """Returns the unfitted model; raises ConfigError at an unknown name, key or value."""
+        model = MODELS[self.model](**self.settings)
+        if self.init_from is not None:
+            if not hasattr(model, "start_from"):
+                raise ConfigError(
+                    f"`--init-from` needs a model that starts from weights; got {self.model}. Leave it out."
+                )
+            model.start_from = open_run(self.init_from).model
+        return model
+
+    def check(self) -> None:
+        """Checks what can be checked before any data is read; raises ConfigError."""
+        self.new_model()
+        parse_spec(self.split)
+        if self.device not in ("auto", "cpu"):
+            from neucf.models.neural import resolve_device
+
+            resolve_device(self.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What a training gave.
+
+    Attributes:
+        model: The model to keep.
+        split: What it was trained, chosen and will be judged on.
+        manifest: What was written of it.
+    """
+
+    model: Model
+    split: Split
+    manifest: Mapping[str, Any]
+
+
+def fit_into(
+    partial: Partial, plan: Plan, dataset: Dataset, parts: Split | None = None, *, watch: Watch | None = None
+) -> Fitted:
+    """Trains as planned and fills a run folder.
+
+    Validation chooses the epoch and is evaluated by the model it chose; the test part is not looked at. With
+    `plan.refits` the model is then trained anew on train and validation, on the same schedule, up to that epoch.
+
+    Args:
+        partial: The folder in the making; a resumed one goes on from its checkpoint.
+        plan: What to train.
+        dataset: What to train on.
+        parts: Its split, where the caller has made it already.
+        watch: Called after each epoch.
+    """
+    parts = split(dataset, plan.split, plan.split_seed, valid=plan.valid) if parts is None else parts
+    asked = {
+        "split": plan.split,
+        "split_seed": plan.split_seed,
+        "valid": plan.valid,
+        "seed": plan.seed,
+        "refit": plan.refits,
+        "init_from": None if plan.init_from is None else str(plan.init_from),
+    }
+    config = plan.new_model().config.model_dump(mode="json")
+    claim(partial.folder, {"model": plan.model, "config": config, "data": dataset.interactions.sha256(), **asked})
+
+    first_fit = partial.folder / FIRST_FIT
+    if first_fit.exists():
+        first = json.loads(first_fit.read_text())
+    else:
+        model, first = _fit(plan, partial, parts.train, parts.valid, "fit", watch)
+        if parts.valid is not None:
+            evaluation = full_ranking(model, parts, on="valid", ks=KS, seed=plan.seed, threads=plan.threads)
+            first["valid"] = evaluation.to_json(plan.split, plan.split_seed, plan.seed)
+    fits = [first]
+    if plan.refits and parts.valid is not None:
+        first_fit.write_text(json.dumps(first))
+        whole = concatenate(parts.train, parts.valid)
+        model, again = _fit(plan, partial, whole, None, "refit", watch, stop_after=first["epoch"])
+        fits.append(again)
+        first_fit.unlink()
+
+    metrics = {"valid": first.get("valid")}
+    manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
+    write_run(partial.folder, model=model, split=parts, dataset=dataset, manifest=manifest)
+    return Fitted(model, parts, manifest)
+
+
+def _fit(
+    plan: Plan,
+    partial: Partial,
+    train: Interactions,
+    valid: Interactions | None,
+    stage: str,
+    watch: Watch | None,
+    stop_after: int | None = None,
+) -> tuple[Model, dict[str, Any]]:
+    """Returns a fitted model, and what the manifest says of the fit."""
+    model = plan.new_model()
+    if stop_after is not None and hasattr(model, "stop_after"):
+        model.stop_after = stop_after
+    start = time.perf_counter()
+    with _RunMonitor(partial, stage, watch) as monitor:
+        model.fit(train, valid, seed=plan.seed, device=plan.device, threads=plan.threads, monitor=monitor)
+    return model, {
+        "stage": stage,
+        "rows": len(train),
+        "epoch": model.best_epoch,
+        "engine": model.engine,
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+class _RunMonitor:
+    """Logs epochs and keeps checkpoints in a run folder; a stage's checkpoint never serves another stage."""
+
+    def __init__(self, partial: Partial, stage: str, watch: Watch | None) -> None:
+        self._partial, self._stage, self._watch = partial, stage, watch
+        self._offered: Mapping[str, Any] | None = None
+        self._saved_at = time.monotonic()
+        self._log_checked = not partial.resumed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._offered is not None:
+            # What stopped the training may be a full disk: its own error matters more.
+            with contextlib.suppress(OSError):
+                self._save(self._offered)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Writes a line of the log, and shows the epoch."""
+        log = self._partial.folder / LOG
+        if not self._log_checked:
+            self._drop_from(log, record.epoch)
+        line = {"stage": self._stage, **{name: getattr(record, name) for name in record.__slots__}}
+        with log.open("a") as file:
+            print(json.dumps(line), file=file)
+        if self._watch is not None:
+            self._watch(record)
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keeps a checkpoint now and then, and the last one offered if training stops."""
+        self._offered = state
+        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+            self._save(state)
+
+    def resume(self) -> Mapping[str, Any] | None:
+        """Returns this stage's checkpoint in a resumed folder."""
+        saved = load_checkpoint(self._partial.folder) if self._partial.resumed else None
+        if saved is None or saved["stage"] != self._stage:
+            return None
+        state: Mapping[str, Any] = saved["state"]
+        return state
+
+    def _save(self, state: Mapping[str, Any]) -> None:
+        save_checkpoint(self._partial.folder, {"stage": self._stage, "state": state})
+        self._offered, self._saved_at = None, time.monotonic()
+
+    def _drop_from(self, log: Path, epoch: int) -> None:
+        """Drops the lines of epochs that are about to be run again."""
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
+        log.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._log_checked = True
