@@ -12,6 +12,9 @@ _HOMES = {
     "popularity": "neucf.models.popularity:Popularity",
     "bpr-mf": "neucf.models.mf:BprMF",
     "mf": "neucf.models.mf:MF",
+    "gmf": "neucf.models.gmf:GMF",
+    "mlp": "neucf.models.mlp:MLP",
+    "neumf": "neucf.models.neumf:NeuMF",
 }
 
 

@@ -86,6 +86,10 @@ class Model(ABC):
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes back what `arrays` gave, and what the model was fitted on; raises ArtifactError if they disagree."""
 
+    def for_refit(self) -> Self:
+        """Returns an unfitted copy to train on train and valid together; only this one meets test."""
+        return type(self)(**self.config.model_dump())
+
     def _check_users(self, users: npt.ArrayLike) -> npt.NDArray[np.int64]:
         return check_indices("users", users, len(self.user_ids))
 

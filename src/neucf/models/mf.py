@@ -14,7 +14,7 @@ from torch.nn import functional
 from neucf.models.neural import NeuralConfig, NeuralModel
 from neucf.training.engines import OptimizerName
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Table, initialise
+from neucf.training.nets import Net, Table, embedding
 
 
 class MFNet(Net):
@@ -30,10 +30,8 @@ class MFNet(Net):
     def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.cosine, self.reg = config.cosine, config.reg
-        self.user_embedding = nn.Embedding(num_users, config.dim, _weight=torch.empty(num_users, config.dim))
-        self.item_embedding = nn.Embedding(num_items, config.dim, _weight=torch.empty(num_items, config.dim))
-        initialise(self.user_embedding, config.init, config.init_std, generator)
-        initialise(self.item_embedding, config.init, config.init_std, generator)
+        self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
+        self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
 
     def tables(self) -> list[Table]:
@@ -70,6 +68,7 @@ class MFNet(Net):
 class MFConfig(NeuralConfig):
     """Settings of mf."""
 
+    dim: int = Field(64, ge=1, le=4096, description="Length D of an embedding.")
     bias: bool = Field(False, description="Whether each item has a bias.")
     cosine: bool = Field(False, description="Whether logits are cosines, as suits a softmax loss.")
 

@@ -34,7 +34,6 @@ from neucf.training.trainer import Plan, train
 class NeuralConfig(Config):
     """What every net shares. A model's own config adds its shape and its defaults."""
 
-    dim: int = Field(64, ge=1, le=4096, description="Length D of an embedding.")
     loss: LossName = Field("bce", description="What training minimises.")
     temperature: float = Field(1.0, gt=0, description="Divides the logits of the softmax loss.")
     sampler: SamplerName = Field("uniform", description="Where negatives come from; `shared` is one set a batch.")
@@ -80,9 +79,20 @@ class NeuralModel(Model):
         self.stop_after: int | None = None
         self._net: Net | None = None
 
+    def for_refit(self) -> Self:
+        """Returns an unfitted copy that keeps the schedule's horizon and stops where this one's best weights lay."""
+        fresh = super().for_refit()
+        fresh.stop_after = self.best_epoch
+        return fresh
+
     @abstractmethod
     def build(self, num_users: int, num_items: int, generator: torch.Generator) -> Net:
         """Returns a freshly initialised net."""
+
+    @property
+    def warm_started(self) -> bool:
+        """Whether the weights before the first epoch are worth keeping."""
+        return False
 
     @property
     def net(self) -> Net:
@@ -201,6 +211,7 @@ def train_net(
         eval_every=config.eval_every,
         patience=config.patience,
         metric=config.metric,
+        warm=model.warm_started,
         rate=lambda done: rate(
             config.schedule, config.lr, done, config.epochs,
             decay=config.decay, decay_every=config.decay_every, warmup=config.warmup,

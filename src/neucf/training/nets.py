@@ -60,11 +60,12 @@ class Net(nn.Module, ABC):
         return self.logits(self.user_vectors(users), items)
 
 
-def initialise(embedding: nn.Embedding, init: InitName, std: float, generator: torch.Generator) -> None:
-    """Fills a table: normal with deviation `std`, or Xavier uniform over (rows, D) as in the lecture."""
-    with torch.no_grad():
-        if init == "normal":
-            embedding.weight.normal_(0.0, std, generator=generator)
-        else:
-            bound = (6.0 / sum(embedding.weight.shape)) ** 0.5
-            embedding.weight.uniform_(-bound, bound, generator=generator)
+def embedding(rows: int, dim: int, init: InitName, std: float, generator: torch.Generator) -> nn.Embedding:
+    """Returns a table (rows, D): normal with deviation `std`, or Xavier uniform over (rows, D) as in the lecture."""
+    weight = torch.empty(rows, dim)
+    if init == "normal":
+        weight.normal_(0.0, std, generator=generator)
+    else:
+        bound = (6.0 / (rows + dim)) ** 0.5
+        weight.uniform_(-bound, bound, generator=generator)
+    return nn.Embedding(rows, dim, _weight=weight)

@@ -23,6 +23,7 @@ class Plan:
         eval_every: Epochs between two evaluations on validation.
         patience: Evaluations without a new best before training stops; 0 never stops early.
         metric: What is maximised on validation, such as `ndcg@20`.
+        warm: Whether the weights before the first epoch count as an evaluation, epoch 0.
         rate: Epochs done, a fraction included, to the learning rate.
     """
 
@@ -31,6 +32,7 @@ class Plan:
     eval_every: int
     patience: int
     metric: str
+    warm: bool
     rate: Callable[[float], float]
 
 
@@ -53,7 +55,7 @@ def train(
     Raises:
         TrainingError: At a non-finite loss; the engine then holds the last good weights.
     """
-    last = min(plan.epochs, plan.stop_after or plan.epochs)
+    last = plan.epochs if plan.stop_after is None else min(plan.epochs, plan.stop_after)
     done, best_epoch, best_value, best_net, misses = 0, 0, float("-inf"), None, 0
     saved = monitor.resume() if monitor else None
     if saved is not None:
@@ -61,6 +63,8 @@ def train(
         done, best_epoch, best_value, misses = (saved[key] for key in ("epoch", "best_epoch", "best_value", "misses"))
         best_net = saved.get("best_net")
     good = engine.state()
+    if saved is None and plan.warm and evaluate is not None:
+        best_value, best_net = evaluate()[plan.metric], good["net"]
     for epoch in range(done + 1, last + 1):
         if plan.patience and misses >= plan.patience:
             break

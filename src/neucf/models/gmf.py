@@ -1,0 +1,97 @@
+"""Generalised matrix factorisation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.training.nets import Net, Table, embedding
+
+
+class GMFConfig(NeuralConfig):
+    """Settings of gmf."""
+
+    dim: int = Field(64, ge=1, le=4096, description="Length D of an embedding.")
+    h: Literal["ones", "free", "clipped"] = Field(
+        "clipped", description="Output weights: fixed at 1, learnt, or learnt and held within -1..1."
+    )
+    bias: bool = Field(True, description="Whether the output has a bias.")
+    negatives: int = Field(8, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
+    lr: float = Field(0.004, gt=0, description="Learning rate.")
+    reg: float = Field(0.004, ge=0, description="L2 strength on the embeddings a step touches.")
+    epochs: int = Field(16, ge=1, description="Horizon of the schedule.")
+
+
+class GMFNet(Net):
+    """logit(u, i) = h . (p_u * q_i) + b (He et al. 2017, equations 8 and 9; the sigmoid lives in the loss).
+
+    With h free it grows, and a penalty on p and q stops binding; clipped, it cannot.
+
+    Args:
+        num_users: U.
+        num_items: I.
+        config: Dimension, h, bias, L2 strength and initialisation.
+        generator: Draws the initial embeddings.
+    """
+
+    def __init__(self, num_users: int, num_items: int, config: GMFConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.reg, self.clipped = config.reg, config.h == "clipped"
+        self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
+        self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
+        # (D,) and (1,)
+        self.h = nn.Parameter(torch.ones(config.dim), requires_grad=config.h != "ones")
+        self.bias = nn.Parameter(torch.zeros(1), requires_grad=config.bias)
+
+    def tables(self) -> list[Table]:
+        """Returns the user table and the item table."""
+        return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+
+    def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
+        """Returns p_u (..., D)."""
+        return (self.user_embedding(users),)
+
+    def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits of p (..., D) with items (...)."""
+        # h meets p first: p is the smaller of the two when a user has several items
+        product: Tensor = ((vectors[0] * self.h) * self.item_embedding(items)).sum(-1)
+        return product + self.bias
+
+    def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits (B, C) by one matrix product."""
+        product: Tensor = (vectors[0] * self.h) @ self.item_embedding(items).T
+        return product + self.bias
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Holds h within -1..1 where it is clipped."""
+        if self.clipped:
+            self.h.clamp_(-1.0, 1.0)
+
+
+class GMF(NeuralModel):
+    """Generalised matrix factorisation with any loss."""
+
+    name: ClassVar[str] = "gmf"
+    config_class: ClassVar[type[GMFConfig]] = GMFConfig
+    config: GMFConfig
+
+    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> GMFNet:
+        """Returns a fresh net."""
+        return GMFNet(num_users, num_items, self.config, generator)
+
+    def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Returns user factors (U, D), h within them, item factors (I, D) and item bias (I,), all alike."""
+        net = self.net
+        assert isinstance(net, GMFNet)
+        with torch.no_grad():
+            users = (net.user_embedding.weight * net.h).cpu().numpy()
+            items = net.item_embedding.weight.cpu().numpy()
+            bias = net.bias.expand(len(items)).contiguous().cpu().numpy()
+        return users, items, bias

@@ -1,0 +1,160 @@
+"""The multi-layer perceptron of neural collaborative filtering, and the tower it shares with NeuMF."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.training.nets import Net, Table, embedding
+
+# Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
+GRID_FLOATS = 1 << 20
+
+
+def _widths(value: object) -> object:
+    return [int(part) for part in value.replace(",", "-").split("-")] if isinstance(value, str) else value
+
+
+def _check_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
+    if len(widths) < 2 or min(widths) < 1 or widths[0] % 2:
+        raise ValueError("a tower needs two or more positive widths, the first of them even, such as 64-32-16-8")
+    return widths
+
+
+Widths = Annotated[tuple[int, ...], BeforeValidator(_widths), AfterValidator(_check_widths)]
+
+
+class Tower(nn.Module):
+    """Hidden layers over [p_u; q_i] (He et al. 2017, equation 10), the first kept in its user and item halves.
+
+    The first layer is linear in its two halves, so each is computed once a user and once an item, then added.
+
+    Args:
+        widths: Input width (both halves together), then each hidden layer's.
+        dropout: Share of hidden activations dropped while training.
+        generator: Draws the initial weights, Xavier uniform.
+    """
+
+    def __init__(self, widths: tuple[int, ...], dropout: float, generator: torch.Generator) -> None:
+        super().__init__()
+        self.width, self.dropout = widths[0] // 2, dropout
+        self.random: torch.Generator | None = None
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in pairwise(widths):
+            bound = (6.0 / (fan_in + fan_out)) ** 0.5
+            # (fan_out, fan_in)
+            self.weights.append(nn.Parameter(torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=generator)))
+            self.biases.append(nn.Parameter(torch.zeros(fan_out)))
+
+    def user_half(self, vectors: Tensor) -> Tensor:
+        """Returns the first layer's share of user vectors (..., D), its bias included."""
+        return functional.linear(vectors, self.weights[0][:, : self.width], self.biases[0])
+
+    def item_half(self, table: nn.Embedding, items: Tensor) -> Tensor:
+        """Returns the first layer's share of items (...), by the whole table where that is less work."""
+        weight = self.weights[0][:, self.width :]
+        if items.numel() > table.num_embeddings:
+            return functional.embedding(items, functional.linear(table.weight, weight))
+        return functional.linear(table(items), weight)
+
+    def forward(self, first: Tensor) -> Tensor:
+        """Returns the last hidden layer (..., D_last) from the summed halves of the first."""
+        hidden = self._activate(first)
+        for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
+            hidden = self._activate(functional.linear(hidden, weight, bias))
+        return hidden
+
+    def _activate(self, values: Tensor) -> Tensor:
+        hidden = functional.relu(values)
+        if self.training and self.dropout > 0:
+            keep = torch.empty_like(hidden).bernoulli_(1.0 - self.dropout, generator=self.random)
+            hidden = hidden * keep / (1.0 - self.dropout)
+        return hidden
+
+    def seed_dropout(self, seed: int) -> None:
+        """Gives dropout a generator of its own."""
+        self.random = torch.Generator(self.biases[0].device).manual_seed(seed)
+
+
+class MLPConfig(NeuralConfig):
+    """Settings of mlp."""
+
+    tower: Widths = Field((128, 64, 32), description="Input width (user and item halves together), then hidden ones.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
+    negatives: int = Field(6, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
+    lr: float = Field(0.003, gt=0, description="Learning rate.")
+    batch_size: int = Field(1024, ge=1, description="Positives a step.")
+    reg: float = Field(0.012, ge=0, description="L2 strength on the embeddings a step touches.")
+    reg_weights: float = Field(3e-5, ge=0, description="L2 strength on all other weights.")
+    epochs: int = Field(12, ge=1, description="Horizon of the schedule.")
+
+
+class MLPNet(Net):
+    """logit(u, i) = h . tower([p_u; q_i]) + b (He et al. 2017, equation 10; the sigmoid lives in the loss).
+
+    Args:
+        num_users: U.
+        num_items: I.
+        config: Tower, dropout, L2 strength and initialisation.
+        generator: Draws the initial parameters.
+    """
+
+    def __init__(self, num_users: int, num_items: int, config: MLPConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.reg = config.reg
+        half, last = config.tower[0] // 2, config.tower[-1]
+        self.user_embedding = embedding(num_users, half, config.init, config.init_std, generator)
+        self.item_embedding = embedding(num_items, half, config.init, config.init_std, generator)
+        self.tower = Tower(config.tower, config.dropout, generator)
+        bound = (3.0 / last) ** 0.5
+        self.h = nn.Parameter(torch.empty(last).uniform_(-bound, bound, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def tables(self) -> list[Table]:
+        """Returns the user table and the item table."""
+        return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+
+    def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
+        """Returns p_u (..., D)."""
+        return (self.user_embedding(users),)
+
+    def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits of p (..., D) with items (...)."""
+        first = self.tower.user_half(vectors[0]) + self.tower.item_half(self.item_embedding, items)
+        product: Tensor = self.tower(first) @ self.h
+        return product + self.bias
+
+    def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits (B, C), a slice of the items at a time."""
+        return tower_grid(self.tower, self.h, vectors[0], self.item_embedding, items) + self.bias
+
+    def seed_dropout(self, seed: int) -> None:
+        """Seeds the tower's dropout."""
+        self.tower.seed_dropout(seed)
+
+
+def tower_grid(tower: Tower, h: Tensor, vectors: Tensor, table: nn.Embedding, items: Tensor) -> Tensor:
+    """Returns h . tower (B, C) of vectors (B, D) with items (C,), hidden layers of a few items at a time only."""
+    # (B, D1) and (C, D1): (B, C, D) is never held
+    user_half, item_half = tower.user_half(vectors), tower.item_half(table, items)
+    step = max(1, GRID_FLOATS // max(user_half.numel(), 1))
+    columns = [tower(user_half.unsqueeze(1) + part) @ h for part in item_half.split(step)]
+    return torch.cat(columns, dim=1)
+
+
+class MLP(NeuralModel):
+    """The multi-layer perceptron with any loss."""
+
+    name: ClassVar[str] = "mlp"
+    config_class: ClassVar[type[MLPConfig]] = MLPConfig
+    config: MLPConfig
+
+    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> MLPNet:
+        """Returns a fresh net."""
+        return MLPNet(num_users, num_items, self.config, generator)

@@ -1,0 +1,184 @@
+"""Neural matrix factorisation: GMF and MLP joined before the output, from scratch or from both trained first."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from neucf.data.interactions import Interactions
+from neucf.errors import ConfigError
+from neucf.models.gmf import GMF, GMFNet
+from neucf.models.mlp import MLP, MLPNet, Tower, Widths, tower_grid
+from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.recommender import Monitor
+from neucf.training.nets import Net, Table, embedding
+
+
+class NeuMFConfig(NeuralConfig):
+    """Settings of neumf."""
+
+    dim: int = Field(64, ge=1, le=4096, description="Length D of a GMF embedding.")
+    tower: Widths = Field((64, 32, 16), description="MLP input width (both halves together), then hidden ones.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
+    negatives: int = Field(6, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
+    lr: float = Field(0.004, gt=0, description="Learning rate.")
+    reg: float = Field(0.004, ge=0, description="L2 strength on the GMF embeddings a step touches.")
+    reg_mlp: float = Field(0.03, ge=0, description="L2 strength on the MLP embeddings a step touches.")
+    reg_weights: float = Field(1e-4, ge=0, description="L2 strength on all other weights.")
+    epochs: int = Field(14, ge=1, description="Horizon of the schedule.")
+    pretrain: bool = Field(False, description="Whether gmf and mlp of these shapes are trained first and joined.")
+    alpha: float = Field(0.5, ge=0, le=1, description="Weight of GMF when pretrained halves are joined.")
+    gmf: str = Field("", description="Run folder of a trained gmf to start from, together with `mlp`.")
+    mlp: str = Field("", description="Run folder of a trained mlp to start from, together with `gmf`.")
+
+
+class NeuMFNet(Net):
+    """logit(u, i) = h . [p_u * q_i; tower([p'_u; q'_i])] + b (He et al. 2017, equation 12).
+
+    Args:
+        num_users: U.
+        num_items: I.
+        config: Shapes, dropout, L2 strengths and initialisation.
+        generator: Draws the initial parameters.
+    """
+
+    def __init__(self, num_users: int, num_items: int, config: NeuMFConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.dim, self.reg, self.reg_mlp = config.dim, config.reg, config.reg_mlp
+        half, last = config.tower[0] // 2, config.tower[-1]
+        shape = (config.init, config.init_std, generator)
+        self.gmf_user_embedding = embedding(num_users, config.dim, *shape)
+        self.gmf_item_embedding = embedding(num_items, config.dim, *shape)
+        self.mlp_user_embedding = embedding(num_users, half, *shape)
+        self.mlp_item_embedding = embedding(num_items, half, *shape)
+        self.tower = Tower(config.tower, config.dropout, generator)
+        bound = (3.0 / last) ** 0.5
+        # (D + D_last,): GMF's weights start at 1, as in gmf
+        tower_weights = torch.empty(last).uniform_(-bound, bound, generator=generator)
+        self.h = nn.Parameter(torch.cat([torch.ones(config.dim), tower_weights]))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def tables(self) -> list[Table]:
+        """Returns the four embedding tables."""
+        return [
+            Table(self.gmf_user_embedding, "user", self.reg),
+            Table(self.gmf_item_embedding, "item", self.reg),
+            Table(self.mlp_user_embedding, "user", self.reg_mlp),
+            Table(self.mlp_item_embedding, "item", self.reg_mlp),
+        ]
+
+    def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
+        """Returns p_u (..., D) and p'_u (..., D')."""
+        return self.gmf_user_embedding(users), self.mlp_user_embedding(users)
+
+    def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits of both vectors with items (...)."""
+        gmf: Tensor = ((vectors[0] * self.h[: self.dim]) * self.gmf_item_embedding(items)).sum(-1)
+        first = self.tower.user_half(vectors[1]) + self.tower.item_half(self.mlp_item_embedding, items)
+        mlp: Tensor = self.tower(first) @ self.h[self.dim :]
+        return gmf + mlp + self.bias
+
+    def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
+        """Returns logits (B, C): a matrix product, and the tower a slice of the items at a time."""
+        gmf: Tensor = (vectors[0] * self.h[: self.dim]) @ self.gmf_item_embedding(items).T
+        return gmf + tower_grid(self.tower, self.h[self.dim :], vectors[1], self.mlp_item_embedding, items) + self.bias
+
+    def seed_dropout(self, seed: int) -> None:
+        """Seeds the tower's dropout."""
+        self.tower.seed_dropout(seed)
+
+    @torch.no_grad()
+    def join(self, gmf: GMFNet, mlp: MLPNet, alpha: float) -> None:
+        """Takes trained halves: logits become alpha x gmf's + (1 - alpha) x mlp's (He et al. 2017, equation 13).
+
+        The weight falls on the concatenated output weights and on the bias alike.
+        """
+        self.gmf_user_embedding.load_state_dict(gmf.user_embedding.state_dict())
+        self.gmf_item_embedding.load_state_dict(gmf.item_embedding.state_dict())
+        self.mlp_user_embedding.load_state_dict(mlp.user_embedding.state_dict())
+        self.mlp_item_embedding.load_state_dict(mlp.item_embedding.state_dict())
+        self.tower.load_state_dict(mlp.tower.state_dict())
+        self.h.copy_(torch.cat([alpha * gmf.h, (1 - alpha) * mlp.h]))
+        self.bias.copy_(alpha * gmf.bias + (1 - alpha) * mlp.bias)
+
+
+class NeuMF(NeuralModel):
+    """NeuMF with any loss.
+
+    Attributes:
+        halves: A fitted gmf and mlp to start from; set before `fit`, or trained by it where `pretrain` is true.
+    """
+
+    name: ClassVar[str] = "neumf"
+    config_class: ClassVar[type[NeuMFConfig]] = NeuMFConfig
+    config: NeuMFConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.halves: tuple[GMF, MLP] | None = None
+        self._joined: tuple[GMF, MLP] | None = None
+        self._stop_halves_after: tuple[int | None, int | None] = (None, None)
+
+    def fit(
+        self,
+        train: Interactions,
+        valid: Interactions | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Trains; where `pretrain` is true, gmf and mlp come first, by their own defaults and these shapes."""
+        self._joined = self.halves
+        if self.config.pretrain and self.halves is None:
+            gmf, mlp = GMF(dim=self.config.dim), MLP(tower=self.config.tower)
+            gmf.stop_after, mlp.stop_after = self._stop_halves_after
+            for half in (gmf, mlp):
+                half.fit(train, valid, seed=seed, device=device, threads=threads)
+            self._joined = (gmf, mlp)
+        self._check_halves(train)
+        return super().fit(train, valid, seed=seed, device=device, threads=threads, monitor=monitor)
+
+    def for_refit(self) -> Self:
+        """Returns an unfitted copy that stops where this one's best weights lay, its halves too."""
+        fresh = super().for_refit()
+        if self._joined is not None:
+            fresh._stop_halves_after = (self._joined[0].best_epoch, self._joined[1].best_epoch)
+        return fresh
+
+    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> NeuMFNet:
+        """Returns a fresh net, or the joined halves."""
+        net = NeuMFNet(num_users, num_items, self.config, generator)
+        if self._joined is not None:
+            gmf, mlp = (half.net for half in self._joined)
+            assert isinstance(gmf, GMFNet)
+            assert isinstance(mlp, MLPNet)
+            net.join(gmf, mlp, self.config.alpha)
+        return net
+
+    @property
+    def warm_started(self) -> bool:
+        """Whether the weights before the first epoch are worth keeping."""
+        return self._joined is not None
+
+    def _check_halves(self, train: Interactions) -> None:
+        if self._joined is None:
+            if self.config.gmf or self.config.mlp:
+                raise ConfigError("`gmf` and `mlp` name runs to start from; open both and set `halves` before `fit`.")
+            return
+        gmf, mlp = self._joined
+        if gmf.config.dim != self.config.dim:
+            raise ConfigError(f"`dim` must be that of the gmf to start from, {gmf.config.dim}; got {self.config.dim}.")
+        if mlp.config.tower != self.config.tower:
+            raise ConfigError(
+                f"`tower` must be that of the mlp to start from, {mlp.config.tower}; got {self.config.tower}."
+            )
+        for half in self._joined:
+            if half.user_ids != train.user_ids or half.item_ids != train.item_ids:
+                raise ConfigError(
+                    f"The {half.name} to start from must know the same users and items in the same order."
+                )
