@@ -38,10 +38,16 @@ class Vocabulary:
     __slots__ = ("_index", "_series", "kind")
 
     def __init__(self, ids: pl.Series | npt.NDArray[Any] | Sequence[Id], kind: str) -> None:
-        series = ids if isinstance(ids, pl.Series) else pl.Series(kind, list(ids) if not len(ids) else ids)
-        if series.dtype.is_integer() or not len(series):
-            series = series.cast(pl.Int64)
-        elif series.dtype != pl.String:
+        try:
+            series = ids if isinstance(ids, pl.Series) else pl.Series(kind, list(ids) if not len(ids) else ids)
+            if series.dtype.is_integer() or not len(series):
+                series = series.cast(pl.Int64)
+        except (TypeError, pl.exceptions.InvalidOperationError):
+            raise DataError(
+                f"`{kind}` ids must be all integers of 64 bits or all texts; got others among them. "
+                "Convert the column to text first."
+            ) from None
+        if series.dtype not in (pl.Int64, pl.String):
             raise DataError(f"`{kind}` ids must be integers or texts; got {series.dtype}. Convert the column first.")
         if series.null_count():
             raise DataError(f"`{kind}` ids must not be null; got null at index {series.is_null().arg_max()}.")
@@ -81,7 +87,7 @@ class Vocabulary:
         return self is other or (self._series.dtype == other._series.dtype and self._series.equals(other._series))
 
     def __hash__(self) -> int:
-        return hash((self.kind, len(self)))
+        return hash((self.is_text, len(self)))
 
     def __repr__(self) -> str:
         return f"Vocabulary({self.kind}, {len(self)} ids)"
@@ -99,17 +105,21 @@ class Vocabulary:
             external: Id = text
         else:
             digits = text.removeprefix("-")
-            external = int(text) if digits.isascii() and digits.isdigit() and str(int(text)) == text else text
+            # 64 bits have at most 19 digits; Python refuses to convert thousands of them.
+            canonical = digits.isascii() and digits.isdigit() and len(digits) < 20 and str(int(text)) == text
+            external = int(text) if canonical else text
         self.index(external)
         return external
 
     def find(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
         """Returns the indices (N,) int32 of many ids at once, -1 where an id is unknown."""
-        if not len(externals):
-            return np.empty(0, np.int32)
+        if not isinstance(externals, pl.Series | np.ndarray):
+            lookup = self._lookup()
+            return np.array([lookup.get(external, -1) for external in externals], np.int32)
         wanted = externals if isinstance(externals, pl.Series) else pl.Series(externals, strict=False)
         if wanted.dtype.is_integer() and not self.is_text:
-            wanted = wanted.cast(pl.Int64)
+            # Beyond 64 bits turns null, and null is nobody's id.
+            wanted = wanted.cast(pl.Int64, strict=False)
         if wanted.dtype != self._series.dtype:
             return np.full(len(wanted), -1, np.int32)
         own = pl.DataFrame({"id": self._series, "index": np.arange(len(self), dtype=np.int32)})
@@ -121,6 +131,8 @@ class Vocabulary:
         found = self.find(externals)
         if (found < 0).any():
             unknown = externals[int(np.argmax(found < 0))]
+            if isinstance(unknown, np.generic):
+                unknown = unknown.item()
             raise UnknownIdError(self.kind, unknown, self.nearest(unknown))
         return found
 
@@ -270,13 +282,15 @@ class Interactions:
         """Returns the SHA-256 over the canonical columns: both vocabularies, then each column present."""
         digest = hashlib.sha256()
         for vocabulary in (self.user_ids, self.item_ids):
+            # Lengths keep what stands at the end of one column from being read as the start of the next.
+            digest.update(f"{len(vocabulary)}\n".encode())
             for external in vocabulary:
                 digest.update(f"{external!r}\n".encode())
         for name in ("users", "items", "ratings", "weights", "timestamps"):
             column = getattr(self, name)
             if column is not None:
                 kind = "<i8" if name in ("users", "items", "timestamps") else "<f8"
-                digest.update(name.encode() + np.ascontiguousarray(column, kind).tobytes())
+                digest.update(f"{name} {len(column)}\n".encode() + np.ascontiguousarray(column, kind).tobytes())
         return digest.hexdigest()
 
 
@@ -302,6 +316,8 @@ def _indices(name: str, values: npt.ArrayLike) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"`{name}` must be a 1-d integer array; got {array.dtype} of shape {array.shape}.")
+    # Before they wrap around in 32 bits.
+    _check_range(name, array, 2**31 - 1)
     return array.astype(np.int32)
 
 
@@ -310,10 +326,10 @@ def _vocabulary(ids: Vocabulary | Iterable[Id] | None, indices: IntArray, kind: 
         return ids
     if ids is None:
         ids = range(int(indices.max()) + 1 if len(indices) else 0)
-    return Vocabulary(pl.Series(kind, list(ids)) if not isinstance(ids, pl.Series) else ids, kind)
+    return Vocabulary(ids if isinstance(ids, pl.Series | np.ndarray) else list(ids), kind)
 
 
-def _check_range(name: str, indices: IntArray, size: int) -> None:
+def _check_range(name: str, indices: npt.NDArray[Any], size: int) -> None:
     if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < size):
         wrong = indices[(indices < 0) | (indices >= size)][0]
         raise DataError(f"`{name}` must hold indices in 0..{size - 1}; got {wrong}.")
