@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of bpr-mf")
     parser.add_argument("--out", type=Path, help="file for the JSON, which is printed otherwise")
     options = parser.parse_args()
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
     settings = dict(pair.split("=", 1) for pair in options.settings)
 
     start = time.perf_counter()
