@@ -166,6 +166,12 @@ def test_save_and_load_keep_scores_and_only_training_rows(tmp_path: Path) -> Non
     np.testing.assert_array_equal(load(tmp_path / "run").score([2, 0], [0, 2]), [[1, 0], [1, 0]])
 
 
+def test_a_number_that_is_not_finite_is_recorded_as_null(tmp_path: Path) -> None:
+    run = open_run(write(tmp_path / "run", metrics={"ndcg@20": [float("nan"), 0.5]}, fits=({"loss": float("inf")},)))
+    assert run.manifest["metrics"] == {"ndcg@20": [None, 0.5]}
+    assert run.manifest["fits"] == [{"loss": None}]
+
+
 def test_save_refuses_an_unfitted_model(tmp_path: Path) -> None:
     with pytest.raises(NotFittedError):
         save(MODELS["popularity"](), tmp_path / "run")

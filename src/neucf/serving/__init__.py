@@ -2,7 +2,8 @@
 
 from neucf.serving.answers import HistoryItem, Recommendations, RecommendedItem, Similar
 from neucf.serving.batch import write_recommendations
-from neucf.serving.recommending import MASKS, Mask, Ranked, Service, recommend
+from neucf.serving.known import MASKS, Mask
+from neucf.serving.recommending import Ranked, Service, recommend
 
 __all__ = [
     "HistoryItem",

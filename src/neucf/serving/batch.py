@@ -16,7 +16,8 @@ from neucf.artifacts import Run
 from neucf.errors import ConfigError
 from neucf.models import Model
 from neucf.serving.answers import MAX_JSON_INT, json_id
-from neucf.serving.recommending import Mask, Service
+from neucf.serving.known import Mask
+from neucf.serving.recommending import Service
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 # Rows of one tile; a tile takes some 100 MB while it is written.
@@ -75,15 +76,16 @@ def _tiles(
         users = np.arange(start, min(start + step, num_users), dtype=np.int32)
         ranked = service.rank(users, k, mask=mask, threads=threads)
         rows, places = np.nonzero(ranked.items >= 0)
-        yield pl.DataFrame(
+        tile = pl.DataFrame(
             {
                 "user_id": service.model.user_ids.series.gather(users[rows]),
                 "item_id": service.model.item_ids.series.gather(ranked.items[rows, places]),
                 "rank": (places + 1).astype(np.int32),
                 "score": ranked.scores[rows, places],
-                "fallback": pl.select(pl.when(ranked.fallback[rows]).then(pl.lit("popularity"))).to_series(),
+                "fallback": ranked.fallback[rows],
             }
         )
+        yield tile.with_columns(fallback=pl.when("fallback").then(pl.lit("popularity")))
         if progress:
             progress(len(users) + start, num_users)
 

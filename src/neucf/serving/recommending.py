@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
-from typing import Any, Literal, TypeAlias
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 from scipy.sparse import csr_array, issparse
 
 from neucf.artifacts import Run
-from neucf.data.interactions import Id, IntArray, concatenate
+from neucf.data.interactions import Id, IntArray
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation.ranking import TopK, top_k
 from neucf.models import MODELS, Model
 from neucf.serving.answers import HistoryItem, Recommendations, RecommendedItem, Similar
-
-Mask: TypeAlias = Literal["default", "positives", "none"]
-MASKS: tuple[Mask, ...] = ("default", "positives", "none")
+from neucf.serving.known import Known, Mask, check_mask, matrix
 
 
 def recommend(
@@ -77,13 +74,8 @@ class Service:
     """
 
     def __init__(self, source: Model | Run) -> None:
-        self.model = source.model if isinstance(source, Run) else source
-        self.items = source.items if isinstance(source, Run) else None
-        self._positives, self._below = [self.model.train], None
-        if isinstance(source, Run):
-            split = source.split
-            known = (split.train, split.valid, split.valid_history, split.test_history)
-            self._positives, self._below = [part for part in known if part is not None], source.below_threshold
+        self.model, self.items = (source.model, source.items) if isinstance(source, Run) else (source, None)
+        self._known = Known(source)
 
     def recommend(
         self, user_ids: Sequence[Id], k: int = 10, *, mask: Mask = "default", threads: int | None = None
@@ -91,52 +83,36 @@ class Service:
         """Returns the suggestions of known users, in the order asked; raises UnknownIdError."""
         users = self.model.user_ids.indices([_plain(user) for user in user_ids])
         ranked = self.rank(users, k, mask=mask, threads=threads)
-        return [
-            Recommendations(
-                user_id=self.model.user_ids[user],
-                items=self._described(ranked.items[row], ranked.scores[row]),
-                fallback="popularity" if ranked.fallback[row] else None,
-            )
-            for row, user in enumerate(users)
-        ]
+        return self._answers([self.model.user_ids[user] for user in users], ranked)
 
     def histories(self, histories: Iterable[Iterable[Id]]) -> csr_array:
         """Returns histories of external item ids as a matrix (B, I) of ones; raises UnknownIdError."""
-        rows = [np.unique(self.model.item_ids.indices([_plain(item) for item in history])) for history in histories]
-        lengths = np.array([len(row) for row in rows], np.int64)
-        people = np.repeat(np.arange(len(rows)), lengths)
+        rows = [self.model.item_ids.indices([_plain(item) for item in history]) for history in histories]
+        people = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         items = np.concatenate([np.empty(0, np.int32), *rows])
-        return _matrix(people, items, (len(rows), len(self.model.item_ids)))
+        return matrix(people, items, (len(rows), len(self.model.item_ids)))
 
     def recommend_histories(
         self, histories: csr_array, k: int = 10, *, mask: Mask = "default", threads: int | None = None
     ) -> list[Recommendations]:
-        """Returns the suggestions of B new people by their histories (B, I), which are hidden unless `none` is."""
-        _check_mask(mask)
+        """Returns the suggestions of B new people by their histories (B, I), which are hidden unless `mask` is none."""
+        check_mask(mask)
         self.check_k(k)
-        num_people = histories.shape[0]
-        hidden = None if mask == "none" else histories
         empty = np.diff(histories.indptr) == 0
-        ranked = _blank(num_people, k)
+        ranked = _blank(len(empty), k)
         for rows, model in ((np.flatnonzero(~empty), self.model), (np.flatnonzero(empty), self._popularity)):
             if len(rows):
-                shown = None if hidden is None else hidden[rows]
-                found = top_k(model, None, k, histories=histories[rows], mask=shown, threads=threads)
-                _fill(ranked, rows, found)
-        return [
-            Recommendations(
-                user_id=None,
-                items=self._described(ranked.items[row], ranked.scores[row]),
-                fallback="popularity" if empty[row] else None,
-            )
-            for row in range(num_people)
-        ]
+                known = histories[rows]
+                hidden = None if mask == "none" else known
+                _fill(ranked, rows, top_k(model, None, k, histories=known, mask=hidden, threads=threads))
+        ranked.fallback[empty] = True
+        return self._answers([None] * len(empty), ranked)
 
     def rank(self, users: IntArray, k: int, *, mask: Mask = "default", threads: int | None = None) -> Ranked:
-        """Returns the best K items of users (B,), by index."""
+        """Returns the best K items of users (B,), all by index."""
         self.check_k(k)
-        hidden = self._hidden(mask)
-        trained, known = self._trained[users], self._known[users]
+        hidden, known = self._known.hidden(mask), self._known.any[users]
+        trained = self._known.trained[users]
         ranked = _blank(len(users), k)
         by_model, by_history, by_popularity = (
             np.flatnonzero(group) for group in (trained, ~trained & known, ~trained & ~known)
@@ -145,12 +121,11 @@ class Service:
             _fill(ranked, by_model, top_k(self.model, users[by_model], k, mask=hidden, threads=threads))
         if len(by_history):
             asked = users[by_history]
-            shown = None if hidden is None else hidden[asked]
-            found = top_k(self.model, asked, k, histories=self._history[asked], mask=shown, threads=threads)
-            _fill(ranked, by_history, found)
+            rows = None if hidden is None else hidden[asked]
+            histories = self._known.histories[asked]
+            _fill(ranked, by_history, top_k(self.model, asked, k, histories=histories, mask=rows, threads=threads))
         if len(by_popularity):
-            found = top_k(self._popularity, users[by_popularity], k, mask=hidden, threads=threads)
-            _fill(ranked, by_popularity, found)
+            _fill(ranked, by_popularity, top_k(self._popularity, users[by_popularity], k, mask=hidden, threads=threads))
             ranked.fallback[by_popularity] = True
         return ranked
 
@@ -162,23 +137,10 @@ class Service:
 
     def history(self, user_id: Id, limit: int | None = None) -> list[HistoryItem]:
         """Returns what a user is known to have rated, best first, then latest first; never the test part."""
-        user = self.model.user_ids.index(_plain(user_id))
-        rows = [
-            pl.DataFrame(
-                {
-                    "item": part.items[mine],
-                    "rating": _or_null(part.ratings, mine),
-                    "time": _or_null(part.timestamps, mine),
-                },
-                schema={"item": pl.Int32, "rating": pl.Float64, "time": pl.Int64},
-            )
-            for part in [*self._positives, *([] if self._below is None else [self._below])]
-            for mine in [np.flatnonzero(part.users == user)]
-        ]
-        best = pl.concat(rows).sort("rating", "time", descending=True, nulls_last=True, maintain_order=True)
-        best = best if limit is None else best.head(limit)
-        details = self._details(best["item"].to_numpy())
-        return [HistoryItem(rating=rating, **detail) for rating, detail in zip(best["rating"], details, strict=True)]
+        rows = self._known.rows(self.model.user_ids.index(_plain(user_id)))
+        rows = rows if limit is None else rows.head(limit)
+        pairs = zip(rows["rating"], self._details(rows["item"].to_numpy()), strict=True)
+        return [HistoryItem(rating=rating, **detail) for rating, detail in pairs]
 
     def similar(self, item_id: Id, k: int = 10) -> Similar:
         """Returns the K items most similar to one, itself left out; raises UnknownIdError and ConfigError."""
@@ -198,39 +160,15 @@ class Service:
         return Similar(self.model.item_ids[item], self._described(nearest, cosines[nearest]))
 
     @cached_property
-    def _trained(self) -> npt.NDArray[np.bool_]:
-        return np.bincount(self.model.train.users, minlength=len(self.model.user_ids)) > 0
-
-    @cached_property
-    def _known(self) -> npt.NDArray[np.bool_]:
-        known = np.zeros(len(self.model.user_ids), np.bool_)
-        for part in self._positives:
-            known[part.users] = True
-        return known
-
-    @cached_property
-    def _history(self) -> csr_array:
-        return reduce(concatenate, self._positives).csr()
-
-    @cached_property
     def _popularity(self) -> Model:
         return MODELS["popularity"]().fit(self.model.train)
 
-    @cached_property
-    def _hidden_by_mask(self) -> dict[Mask, csr_array]:
-        return {}
-
-    def _hidden(self, mask: Mask) -> csr_array | None:
-        """Returns the items hidden from each user (U, I), built once a mask."""
-        _check_mask(mask)
-        if mask == "none":
-            return None
-        if mask not in self._hidden_by_mask:
-            parts = [*self._positives, *([self._below] if mask == "default" and self._below is not None else [])]
-            users, items = (np.concatenate([getattr(part, name) for part in parts]) for name in ("users", "items"))
-            shape = (len(self.model.user_ids), len(self.model.item_ids))
-            self._hidden_by_mask[mask] = _matrix(users, items, shape)
-        return self._hidden_by_mask[mask]
+    def _answers(self, user_ids: Sequence[Id | None], ranked: Ranked) -> list[Recommendations]:
+        rows = zip(user_ids, ranked.items, ranked.scores, ranked.fallback, strict=True)
+        return [
+            Recommendations(user_id, self._described(items, scores), "popularity" if fallback else None)
+            for user_id, items, scores, fallback in rows
+        ]
 
     def _described(self, items: npt.NDArray[np.int32], scores: npt.NDArray[np.float32]) -> tuple[RecommendedItem, ...]:
         remaining = items >= 0
@@ -238,7 +176,7 @@ class Service:
         return tuple(RecommendedItem(score=score, **detail) for score, detail in pairs)
 
     def _details(self, items: IntArray) -> list[dict[str, Any]]:
-        """Returns item_id and, where known, title, year and genres."""
+        """Returns item_id and, where known, title, year and genres of items (B,)."""
         if self.items is None:
             return [{"item_id": self.model.item_ids[item]} for item in items]
         rows = self.items[items].iter_rows(named=True)
@@ -247,21 +185,6 @@ class Service:
 
 def _plain(external: Any) -> Any:
     return external.item() if isinstance(external, np.generic) else external
-
-
-def _check_mask(mask: str) -> None:
-    if mask not in MASKS:
-        raise ConfigError(f"`mask` must be one of {', '.join(MASKS)}; got {mask!r}.")
-
-
-def _matrix(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> csr_array:
-    matrix = csr_array((np.ones(len(rows), np.float32), (rows, columns)), shape=shape)
-    matrix.sum_duplicates()
-    return matrix
-
-
-def _or_null(column: npt.NDArray[Any] | None, rows: IntArray) -> pl.Series | npt.NDArray[Any]:
-    return pl.repeat(None, len(rows), eager=True) if column is None else column[rows]
 
 
 def _blank(num_people: int, k: int) -> Ranked:
