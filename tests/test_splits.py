@@ -293,6 +293,13 @@ def test_an_empty_part_is_refused(spec, size):
         split(data, spec)
 
 
+def test_carving_everything_or_nothing_is_refused():
+    with pytest.raises(DataError, match=r"`valid` random:0\.5 leaves no train rows"):
+        split(numbered([0]), "none", valid="random:0.5")
+    with pytest.raises(DataError, match="`valid` latest-item leaves no validation rows"):
+        split(numbered([0, 1], timestamps=[1, 2]), "none", valid="latest-item")
+
+
 def test_shares_are_exact_decimals():
     # 0.1 + 0.2 is 0.30000000000000004 in floats, which would round 3 of 10 up to 4.
     _, shares = parse_spec("random:0.7/0.1/0.2")

@@ -67,7 +67,7 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
     else:
         codes, notes = _WAYS[way](interactions, shares, seed)
         wanted = {"leave-last-out": (VALID, TEST), "none": ()}.get(way, _wanted(shares))
-        made = _assemble(interactions, codes, wanted, spec, notes)
+        made = _assemble(interactions, codes, wanted, f"`split` {spec}", notes)
 
     if carving is None:
         return made
@@ -207,12 +207,12 @@ def _wanted(shares: Shares) -> tuple[int, ...]:
     return tuple(code for code, share in ((VALID, shares.valid), (TEST, shares.test)) if share)
 
 
-def _assemble(data: Interactions, codes: Codes, wanted: tuple[int, ...], spec: str, notes: tuple[str, ...]) -> Split:
+def _assemble(data: Interactions, codes: Codes, wanted: tuple[int, ...], asked: str, notes: tuple[str, ...]) -> Split:
     sizes = np.bincount(codes, minlength=5)
     for code in (TRAIN, *wanted):
         if not sizes[code]:
             raise DataError(
-                f"`split` {spec} leaves no {_NAMES[code]} rows; got {len(data):,} interactions of "
+                f"{asked} leaves no {_NAMES[code]} rows; got {len(data):,} interactions of "
                 f"{len(np.unique(data.users)):,} users. Use more data or other shares."
             )
 
@@ -241,6 +241,7 @@ def _published(data: Dataset | Interactions) -> Split:
 
 def _carve(made: Split, carving: Carving, seed: int) -> Split:
     """Moves rows of train to validation."""
+    asked = carving if carving == "latest-item" else f"random:{float(carving):g}"
     train, notes = made.train, made.notes
     if carving == "latest-item":
         order = _by_time(train, "valid", "latest-item")
@@ -253,5 +254,5 @@ def _carve(made: Split, carving: Carving, seed: int) -> Split:
         # A stream of its own, since the split itself may have used the seed's first one.
         order = np.random.RandomState([seed, 2]).permutation(len(train))
         codes[order[: int(np.ceil(float(carving) * len(train)))]] = VALID
-    carved = _assemble(train, codes, (VALID,), f"carving {carving}", ())
+    carved = _assemble(train, codes, (VALID,), f"`valid` {asked}", ())
     return replace(made, train=carved.train, valid=carved.valid, notes=notes)
