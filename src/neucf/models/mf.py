@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neucf.models.neural import NeuralConfig, NeuralModel
-from neucf.training.engines import OptimizerName
 from neucf.training.losses import LossName
 from neucf.training.nets import Net, Table, embedding
+from neucf.training.optimizers import OptimizerName
 
 
 class MFNet(Net):

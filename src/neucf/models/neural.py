@@ -23,9 +23,10 @@ from neucf.models.config import Config
 from neucf.models.foldin import fold_in
 from neucf.recommender import Monitor
 from neucf.training.compiled import CompiledEngine
-from neucf.training.engines import Engine, OptimizerName, TorchEngine
+from neucf.training.engines import Engine, TorchEngine
 from neucf.training.losses import LossName
 from neucf.training.nets import InitName, Net
+from neucf.training.optimizers import OptimizerName
 from neucf.training.sampling import NegativeSampler, SamplerName
 from neucf.training.schedules import ScheduleName, rate
 from neucf.training.trainer import Plan, train

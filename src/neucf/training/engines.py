@@ -13,9 +13,9 @@ from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
 from neucf.training.losses import LossName, make_loss
 from neucf.training.nets import Net
+from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 from neucf.training.sampling import Negatives, NegativeSampler
 
-OptimizerName: TypeAlias = Literal["adam", "lazy-adam", "adamw", "sgd", "adagrad"]
 State: TypeAlias = dict[str, Any]
 
 
@@ -94,7 +94,7 @@ class TorchEngine:
         self.weights = [w for w in net.parameters() if w.requires_grad and id(w) not in table_weights]
         for table in self.tables:
             table.embedding.sparse = self.sparse
-        self.optimizers = _optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
+        self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
 
     @property
     def samples_per_epoch(self) -> int:
@@ -157,18 +157,13 @@ class TorchEngine:
     def state(self) -> State:
         """Returns copies of the parameters and the optimisers' moments."""
         parameters = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        return {"net": parameters, "optimizers": [_portable(optimizer) for optimizer in self.optimizers]}
+        return {"net": parameters, "optimizers": [portable(optimizer) for optimizer in self.optimizers]}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes parameters and moments back."""
         self.net.load_state_dict(state["net"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(
-                {
-                    "state": {int(index): dict(moments) for index, moments in saved["state"].items()},
-                    "param_groups": optimizer.state_dict()["param_groups"],
-                }
-            )
+            load_portable(optimizer, saved)
 
     def _negatives(self, users: Tensor, positives: Tensor, epoch: int, batch: int) -> Negatives:
         if self.hardness == 1 or self.sampler.kind in ("shared", "in-batch"):
@@ -236,29 +231,6 @@ def _add_row_penalty(weight: Tensor, rows: list[tuple[Tensor, float]], reg: floa
     for indices, share in rows:
         counts += torch.bincount(indices, minlength=len(weight)) * share
     weight.grad.addcmul_(weight, counts.unsqueeze(-1), value=reg)
-
-
-def _optimizers(name: OptimizerName, tables: list[Tensor], weights: list[nn.Parameter]) -> list[torch.optim.Optimizer]:
-    if name == "lazy-adam":
-        dense: list[torch.optim.Optimizer] = [torch.optim.Adam(weights)] if weights else []
-        return [torch.optim.SparseAdam(tables), *dense]
-    parameters = [*tables, *weights]
-    if name == "adam":
-        return [torch.optim.Adam(parameters, fused=True)]
-    if name == "adamw":
-        return [torch.optim.AdamW(parameters, fused=True)]
-    return [torch.optim.SGD(parameters) if name == "sgd" else torch.optim.Adagrad(parameters)]
-
-
-def _portable(optimizer: torch.optim.Optimizer) -> State:
-    """Returns an optimiser's moments with text keys, fit for a checkpoint file."""
-    moments = optimizer.state_dict()["state"]
-    return {
-        "state": {
-            str(index): {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}
-            for index, state in moments.items()
-        }
-    }
 
 
 def diverged(epoch: int, batch: int) -> TrainingError:

@@ -1,0 +1,150 @@
+"""Engines against autograd on the written-out objective, and against each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from planted import planted
+from torch import Tensor
+
+from neucf.kernels.factors import BCE, BPR, step
+from neucf.models.mf import MF, MFConfig, MFNet
+from neucf.recommender import to_numpy
+from neucf.training.engines import TorchEngine
+from neucf.training.losses import LossName
+from neucf.training.sampling import Negatives, NegativeSampler
+
+TRAIN, _ = planted()
+REG, LR = 0.3, 0.05
+USERS, POSITIVES = torch.tensor([1]), torch.tensor([5])
+NEGATIVES = torch.tensor([[6, 2, 3]])
+
+
+def fresh(bias: bool = True, dim: int = 7) -> MFNet:
+    config = MFConfig(dim=dim, bias=bias, reg=REG)
+    net = MFNet(TRAIN.num_users, TRAIN.num_items, config, torch.Generator().manual_seed(0))
+    if net.item_bias is not None:
+        torch.nn.init.normal_(net.item_bias.weight, generator=torch.Generator().manual_seed(1))
+    return net
+
+
+def engine(net: MFNet, loss: LossName, optimizer: str = "sgd", sampler: str = "uniform") -> TorchEngine:
+    negatives = NegativeSampler(TRAIN, sampler, 3, power=1.0, seed=0, device=torch.device("cpu"))  # type: ignore[arg-type]
+    return TorchEngine(net, loss, negatives, TRAIN, optimizer=optimizer, batch_size=4)  # type: ignore[arg-type]
+
+
+def objective(net: MFNet, loss: str, users: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """The loss and its L2 terms, written out term by term."""
+    p, q = net.user_embedding.weight, net.item_embedding.weight
+    b = net.item_bias.weight[:, 0] if net.item_bias is not None else torch.zeros(TRAIN.num_items)
+
+    def size(user: int, items: list[int]) -> Tensor:
+        return REG / 2 * (p[user].square().sum() + sum(q[i].square().sum() + b[i].square() for i in items))
+
+    terms = []
+    for user, i, row in zip(users.tolist(), positives.tolist(), negatives.tolist(), strict=True):
+        x = {item: p[user] @ q[item] + b[item] for item in [i, *row]}
+        if loss == "bpr":
+            terms += [-torch.nn.functional.logsigmoid(x[i] - x[j]) + size(user, [i, j]) for j in row]
+        else:
+            terms += [-torch.nn.functional.logsigmoid(x[i]) + size(user, [i])]
+            terms += [-torch.nn.functional.logsigmoid(-x[j]) + size(user, [j]) for j in row]
+    return torch.stack(terms).mean()
+
+
+@pytest.mark.parametrize("loss", ["bpr", "bce"])
+def test_a_torch_step_is_gradient_descent_on_the_written_objective(loss: LossName) -> None:
+    users, positives = torch.tensor([1, 4, 1]), torch.tensor([5, 0, 9])
+    negatives = torch.tensor([[6, 2, 3], [7, 7, 1], [6, 4, 8]])
+    net, oracle = fresh(), fresh()
+    objective(oracle, loss, users, positives, negatives).backward()
+    engine(net, loss).step_on(users, positives, Negatives(negatives, None, None, None), LR)
+    for moved, start in zip(net.parameters(), oracle.parameters(), strict=True):
+        assert start.grad is not None
+        torch.testing.assert_close(moved.detach(), start.detach() - LR * start.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("loss", ["bpr", "bce"])
+def test_one_step_agrees_between_the_engines(loss: LossName, bias: bool) -> None:
+    by_torch, by_kernel = fresh(bias), fresh(bias)
+    value = engine(by_torch, loss).step_on(USERS, POSITIVES, Negatives(NEGATIVES, None, None, None), LR)
+    p, q = by_kernel.user_embedding.weight.detach().numpy(), by_kernel.item_embedding.weight.detach().numpy()
+    b = np.zeros(TRAIN.num_items, np.float32)
+    if by_kernel.item_bias is not None:
+        b = by_kernel.item_bias.weight.detach().numpy().reshape(-1)
+    items = np.array([5, 6, 2, 3])
+    logits = (q[items] @ p[1] + b[items]).astype(np.float32)
+    kind = BPR if loss == "bpr" else BCE
+    slopes, shift = np.empty(4, np.float32), np.empty(7, np.float32)
+    summed = step(p[1], q, b, bias, items, logits, slopes, shift, kind, np.float32(LR), np.float32(REG))
+    assert summed == pytest.approx(value.item(), rel=1e-5)
+    for one, other in zip(by_torch.parameters(), by_kernel.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_lazy_adam_moves_only_touched_rows_and_adam_moves_all() -> None:
+    for optimizer, others_move in (("lazy-adam", False), ("adam", True)):
+        net = fresh()
+        trained = engine(net, "bce", optimizer)
+        before: list[Tensor] = []
+        for items in (NEGATIVES, torch.tensor([[10, 11, 12]])):
+            before = [weight.detach().clone() for weight in net.parameters()]
+            trained.step_on(USERS, POSITIVES, Negatives(items, None, None, None), LR)
+        moved = (net.item_embedding.weight != before[1]).any(1)
+        assert moved[[5, 10, 11, 12]].all()
+        # Items 6, 2 and 3 were touched a step before: only standard Adam's momentum still carries them
+        assert bool(moved[[6, 2, 3]].any()) is others_move
+
+
+def test_the_first_lazy_step_equals_the_standard_one_on_touched_rows() -> None:
+    lazy, standard = fresh(), fresh()
+    batch = Negatives(NEGATIVES, None, None, None)
+    engine(lazy, "bce", "lazy-adam").step_on(USERS, POSITIVES, batch, LR)
+    engine(standard, "bce", "adam").step_on(USERS, POSITIVES, batch, LR)
+    for one, other in zip(lazy.parameters(), standard.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_shared_negative_is_penalised_as_the_batch_means_it() -> None:
+    """The same gradient as when every user is given those negatives as its own."""
+    users, positives = torch.tensor([1, 4]), torch.tensor([5, 0])
+    shared, own = fresh(), fresh()
+    for loss in ("bce", "softmax", "bpr"):
+        engine(shared, loss).step_on(users, positives, Negatives(NEGATIVES, None, None, None), LR)
+        engine(own, loss).step_on(users, positives, Negatives(NEGATIVES.expand(2, -1), None, None, None), LR)
+    for one, other in zip(shared.parameters(), own.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_hard_negatives_are_the_best_scored_of_their_draws() -> None:
+    net = fresh()
+    hard = engine(net, "bpr")
+    hard.hardness = 4
+    drawn = hard.sampler.draw(USERS, POSITIVES, 1, 0, 12).items.view(1, 3, 4)
+    chosen = hard._negatives(USERS, POSITIVES, 1, 0).items
+    scores = net(USERS.view(1, 1, 1), drawn)
+    assert torch.equal(chosen, drawn.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1))
+
+
+def test_both_engines_reach_the_same_quality() -> None:
+    settings = {"dim": 8, "loss": "bpr", "optimizer": "sgd", "batch_size": 1, "lr": 0.05, "epochs": 20, "negatives": 1}
+    own = TRAIN.csr().toarray() > 0
+    gaps = []
+    for name in ("torch", "compiled"):
+        model = MF(**settings, engine=name).fit(TRAIN, seed=0, threads=1)
+        assert model.engine == name
+        scores = to_numpy(model.score(np.arange(TRAIN.num_users)))
+        gaps.append(float(scores[own].mean() - scores[~own].mean()))
+    assert gaps[0] == pytest.approx(gaps[1], rel=0.1)
+
+
+def test_clipping_bounds_the_step() -> None:
+    net = fresh()
+    clipped = engine(net, "bpr")
+    clipped.clip = 1e-3
+    before = [weight.detach().clone() for weight in net.parameters()]
+    clipped.step_on(USERS, POSITIVES, Negatives(NEGATIVES, None, None, None), 1.0)
+    moved = sum(float((a.detach() - b).square().sum()) for a, b in zip(net.parameters(), before, strict=True))
+    assert moved**0.5 == pytest.approx(1e-3, rel=1e-3)

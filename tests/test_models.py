@@ -1,0 +1,181 @@
+"""The contract every entry of MODELS keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from planted import planted
+
+import neucf
+from neucf.data.splits import Split
+from neucf.errors import ConfigError, DataError, NeucfError, NotFittedError, UnknownIdError
+from neucf.evaluation import evaluate
+from neucf.evaluation.ranking import top_k
+from neucf.models import MODELS
+from neucf.models.base import Model
+from neucf.recommender import Recommender, to_numpy
+
+# Small data wants small, quick models; everything else is the default.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bpr-mf": {"dim": 8, "epochs": 40},
+    "mf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
+    "gmf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
+    "mlp": {"tower": "16-8-8", "epochs": 60, "batch_size": 64, "lr": 0.02, "reg": 0.001},
+    "neumf": {"dim": 8, "tower": "16-8-8", "epochs": 40, "batch_size": 64, "lr": 0.03, "reg_mlp": 0.01},
+}
+PERSONAL = [name for name in MODELS if name != "popularity"]
+TRAIN, HELD = planted()
+
+
+def build(name: str) -> Model:
+    return MODELS[name](**SETTINGS.get(name, {}))
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def fitted(request: pytest.FixtureRequest) -> Model:
+    return build(request.param).fit(TRAIN, seed=1, threads=1)
+
+
+def test_is_a_recommender(fitted: Model) -> None:
+    assert isinstance(fitted, Recommender)
+    assert fitted.name in MODELS
+    assert fitted.user_ids == TRAIN.user_ids
+
+
+def test_scores_have_the_promised_shapes_and_agree(fitted: Model) -> None:
+    users = np.array([3, 0, 59])
+    whole = to_numpy(fitted.score(users))
+    assert whole.shape == (3, TRAIN.num_items)
+    assert np.isfinite(whole).all()
+    items = np.array([7, 0, 7, 39])
+    np.testing.assert_allclose(to_numpy(fitted.score(users, items)), whole[:, items], rtol=1e-5, atol=1e-4)
+    own = np.array([[1, 2], [3, 3], [0, 39]])
+    np.testing.assert_allclose(
+        to_numpy(fitted.score(users, own)), np.take_along_axis(whole, own, 1), rtol=1e-5, atol=1e-4
+    )
+
+
+def test_batch_equals_single(fitted: Model) -> None:
+    batch = to_numpy(fitted.score(np.arange(10)))
+    single = np.concatenate([to_numpy(fitted.score(np.array([user]))) for user in range(10)])
+    np.testing.assert_allclose(batch, single, rtol=1e-5, atol=1e-4)
+    histories = TRAIN.csr()[:5]
+    batch = to_numpy(fitted.score_history(histories))
+    single = np.concatenate([to_numpy(fitted.score_history(histories[[row]])) for row in range(5)])
+    np.testing.assert_allclose(batch, single, rtol=1e-3, atol=1e-3)
+
+
+def test_score_history_has_the_promised_shapes(fitted: Model) -> None:
+    histories = TRAIN.csr()[:4]
+    whole = to_numpy(fitted.score_history(histories))
+    assert whole.shape == (4, TRAIN.num_items)
+    items = np.array([5, 1])
+    np.testing.assert_allclose(to_numpy(fitted.score_history(histories, items)), whole[:, items], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_learns_a_planted_pattern(name: str) -> None:
+    model = build(name).fit(TRAIN, seed=0, threads=1)
+    result = evaluate(model, Split(TRAIN, None, HELD), "test", "full", (5,))
+    # At most 4 of 34 unseen items share the user's group: chance is about .15, knowing the group gives 1
+    assert result.mean("hit@5") > 0.8
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_folds_in_people_it_never_saw(name: str) -> None:
+    model = build(name).fit(TRAIN, seed=0, threads=1)
+    history = TRAIN.csr()[:20]
+    best = top_k(model, None, 3, histories=history, mask=history).items
+    in_group = (best % 4) == (np.arange(20) % 4)[:, None]
+    assert in_group.mean() > 0.8
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_same_seed_same_scores_and_refit_equals_fit(name: str) -> None:
+    model = build(name)
+    first = to_numpy(model.fit(TRAIN, seed=3, threads=1).score(np.arange(5))).copy()
+    again = to_numpy(model.fit(TRAIN, seed=3, threads=1).score(np.arange(5)))
+    fresh = to_numpy(build(name).fit(TRAIN, seed=3, threads=1).score(np.arange(5)))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, fresh)
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_another_seed_gives_other_scores(name: str) -> None:
+    if name not in ("bpr-mf", "mf", "gmf", "mlp", "neumf"):
+        pytest.skip("closed forms have no seed")
+    first = to_numpy(build(name).fit(TRAIN, seed=3, threads=1).score(np.arange(5)))
+    other = to_numpy(build(name).fit(TRAIN, seed=4, threads=1).score(np.arange(5)))
+    assert not np.array_equal(first, other)
+
+
+def test_save_and_load_give_the_same_scores(fitted: Model, tmp_path: Path) -> None:
+    neucf.save(fitted, tmp_path / "run")
+    loaded = neucf.load(tmp_path / "run")
+    assert loaded.config == fitted.config
+    np.testing.assert_array_equal(to_numpy(loaded.score(np.arange(9))), to_numpy(fitted.score(np.arange(9))))
+    history = TRAIN.csr()[:3]
+    np.testing.assert_allclose(
+        to_numpy(loaded.score_history(history)), to_numpy(fitted.score_history(history)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_seen_items_are_excluded(fitted: Model) -> None:
+    for answer, user in zip(neucf.recommend(fitted, ["u0", "u7"], k=10), (0, 7), strict=True):
+        seen = set((TRAIN.items[TRAIN.users == user] + 100).tolist())
+        recommended = [item.item_id for item in answer.items]
+        assert len(recommended) == 10
+        assert not seen & set(recommended)
+
+
+def test_unknown_ids_and_too_large_k_are_refused(fitted: Model) -> None:
+    with pytest.raises(UnknownIdError, match="nobody"):
+        neucf.recommend(fitted, ["nobody"], k=3)
+    with pytest.raises(NeucfError, match=r"`k` must be in 1\.\.40"):
+        neucf.recommend(fitted, ["u0"], k=41)
+    with pytest.raises(DataError, match=r"0\.\.59"):
+        fitted.score(np.array([60]))
+    with pytest.raises(DataError, match=r"0\.\.39"):
+        fitted.score(np.array([0]), np.array([40]))
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_an_unfitted_model_says_so(name: str) -> None:
+    with pytest.raises(NotFittedError, match="fit"):
+        build(name).score(np.array([0]))
+
+
+def test_unknown_names_and_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'neumf'"):
+        MODELS["neunf"]
+    with pytest.raises(ConfigError, match="Did you mean 'dim'"):
+        MODELS["mf"](dims=3)
+    with pytest.raises(ConfigError, match="`dim` of mf"):
+        MODELS["mf"](dim=0)
+    with pytest.raises(ConfigError, match="`device` must exist here"):
+        build("gmf").fit(TRAIN, device="cuda:99")
+
+
+def test_settings_may_be_texts() -> None:
+    assert MODELS["mlp"](tower="32-16-8", lr="0.01").config.model_dump()["tower"] == (32, 16, 8)
+    with pytest.raises(ConfigError, match="tower needs"):
+        MODELS["mlp"](tower="33-16")
+
+
+@pytest.mark.parametrize("loss", ["bpr", "bce", "softmax"])
+@pytest.mark.parametrize("name", ["mf", "gmf", "mlp", "neumf"])
+@pytest.mark.parametrize("sampler", ["uniform", "popularity", "shared", "in-batch"])
+def test_every_net_trains_with_every_loss_and_sampler(name: str, loss: str, sampler: str) -> None:
+    settings = {**SETTINGS[name], "loss": loss, "sampler": sampler, "epochs": 6}
+    model = MODELS[name](**settings).fit(TRAIN, seed=0, threads=1)
+    random = MODELS[name](**{**settings, "lr": 1e-9, "epochs": 1}).fit(TRAIN, seed=0, threads=1)
+    own = TRAIN.csr().toarray() > 0
+
+    def margin(scored: Model) -> float:
+        scores = to_numpy(scored.score(np.arange(TRAIN.num_users)))
+        return float(scores[own].mean() - scores[~own].mean())
+
+    assert margin(model) > margin(random)

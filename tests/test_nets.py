@@ -1,0 +1,125 @@
+"""Nets against their papers' equations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from planted import planted
+
+from neucf.errors import ConfigError
+from neucf.models.gmf import GMF, GMFConfig, GMFNet
+from neucf.models.mf import MF, MFConfig, MFNet
+from neucf.models.mlp import MLP, MLPConfig, MLPNet, Tower
+from neucf.models.neumf import NeuMF, NeuMFConfig, NeuMFNet
+from neucf.recommender import to_numpy
+from neucf.training.nets import Net
+
+TRAIN, HELD = planted()
+U, I = 9, 13  # noqa: E741
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def all_nets() -> list[Net]:
+    return [
+        MFNet(U, I, MFConfig(dim=5, bias=True), seeded()),
+        MFNet(U, I, MFConfig(dim=5, cosine=True), seeded()),
+        GMFNet(U, I, GMFConfig(dim=5), seeded()),
+        MLPNet(U, I, MLPConfig(tower=(8, 6, 4)), seeded()),
+        NeuMFNet(U, I, NeuMFConfig(dim=5, tower=(8, 6, 4)), seeded()),
+    ]
+
+
+@pytest.mark.parametrize("net", all_nets(), ids=lambda net: type(net).__name__)
+def test_forward_broadcasts_and_grid_agrees(net: Net) -> None:
+    net.eval()
+    users, items = torch.arange(U), torch.arange(I)
+    whole = net(users.unsqueeze(1), items.unsqueeze(0))
+    assert whole.shape == (U, I)
+    torch.testing.assert_close(net.grid(net.user_vectors(users), items), whole, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(net(users, items[:U]), whole.diagonal(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        net(users.view(3, 3), items[:3]), whole[users.view(3, 3), items[:3]], rtol=1e-5, atol=1e-5
+    )
+
+
+def test_gmf_with_h_of_ones_and_no_bias_is_mf() -> None:
+    shared = {"dim": 6, "loss": "bce", "epochs": 4, "batch_size": 32, "lr": 0.02, "reg": 0.01, "negatives": 3}
+    gmf = GMF(h="ones", bias=False, **shared).fit(TRAIN, seed=2, threads=1)
+    mf = MF(bias=False, **shared).fit(TRAIN, seed=2, threads=1)
+    np.testing.assert_allclose(
+        to_numpy(gmf.score(np.arange(60))), to_numpy(mf.score(np.arange(60))), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_h_stays_clipped_or_grows_free() -> None:
+    shared = {"dim": 4, "epochs": 30, "batch_size": 32, "lr": 0.05, "reg": 0.05}
+    clipped = GMF(h="clipped", **shared).fit(TRAIN, threads=1).arrays()["h"]
+    free = GMF(h="free", **shared).fit(TRAIN, threads=1).arrays()["h"]
+    assert np.abs(clipped).max() <= 1
+    assert np.abs(free).max() > 1
+
+
+def test_a_tower_is_equation_10() -> None:
+    tower = Tower((8, 6, 4), 0.0, seeded())
+    table = torch.nn.Embedding(3, 4)
+    p, q = torch.randn(4, generator=seeded(1)), table.weight[2]
+    hidden = torch.cat([p, q])
+    for weight, bias in zip(tower.weights, tower.biases, strict=True):
+        hidden = torch.relu(weight @ hidden + bias)
+    got = tower(tower.user_half(p) + tower.item_half(table, torch.tensor([2]))[0])
+    torch.testing.assert_close(got, hidden)
+    many = torch.tensor([2] * 5)
+    torch.testing.assert_close(tower.item_half(table, many)[0], tower.item_half(table, many[:1])[0])
+
+
+def test_neumf_joins_trained_halves_by_equation_13() -> None:
+    gmf = GMF(dim=4, epochs=3, batch_size=64, h="free").fit(TRAIN, threads=1)
+    mlp = MLP(tower="8-6-4", epochs=3, batch_size=64).fit(TRAIN, threads=1)
+    model = NeuMF(dim=4, tower="8-6-4", alpha=0.3, epochs=2, batch_size=64)
+    model.halves = (gmf, mlp)
+    model.stop_after = 0
+    model.fit(TRAIN, HELD, threads=1)
+    users = np.arange(60)
+    expected = 0.3 * to_numpy(gmf.score(users)) + 0.7 * to_numpy(mlp.score(users))
+    np.testing.assert_allclose(to_numpy(model.score(users)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_pretrain_does_the_three_trainings_and_a_refit_repeats_them() -> None:
+    model = NeuMF(dim=4, tower="8-6-4", pretrain=True, epochs=2, batch_size=64, optimizer="sgd", lr=0.01)
+    first = to_numpy(model.fit(TRAIN, HELD, seed=1, threads=1).score([0])).copy()
+    assert np.array_equal(first, to_numpy(model.fit(TRAIN, HELD, seed=1, threads=1).score([0])))
+    fresh = model.for_refit()
+    assert fresh.stop_after == model.best_epoch
+    assert model._joined is not None
+    assert fresh._stop_halves_after == tuple(half.best_epoch for half in model._joined)
+
+
+def test_halves_of_another_shape_or_vocabulary_are_refused() -> None:
+    gmf = GMF(dim=4, epochs=1).fit(TRAIN, threads=1)
+    mlp = MLP(tower="8-6-4", epochs=1).fit(TRAIN, threads=1)
+    model = NeuMF(dim=5, tower="8-6-4")
+    model.halves = (gmf, mlp)
+    with pytest.raises(ConfigError, match="`dim` must be that of the gmf"):
+        model.fit(TRAIN)
+    other, _ = planted(num_items=44)
+    model = NeuMF(dim=4, tower="8-6-4")
+    model.halves = (gmf, mlp)
+    with pytest.raises(ConfigError, match="same users and items"):
+        model.fit(other)
+
+
+def test_dropout_draws_from_the_nets_own_generator() -> None:
+    net = MLPNet(U, I, MLPConfig(tower=(8, 6, 4), dropout=0.5), seeded())
+    net.train()
+    users, items = torch.arange(U), torch.arange(U)
+    net.seed_dropout(5)
+    first = net(users, items)
+    assert not torch.equal(first, net(users, items))
+    net.seed_dropout(5)
+    assert torch.equal(first, net(users, items))
+    net.eval()
+    assert torch.equal(net(users, items), net(users, items))

@@ -1,0 +1,114 @@
+"""The loop: schedules, early stopping, best weights, resume, and what happens when the loss explodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from planted import planted
+
+from neucf.errors import TrainingError
+from neucf.models import MODELS
+from neucf.recommender import EpochRecord, to_numpy
+from neucf.training.schedules import rate
+
+TRAIN, HELD = planted()
+
+
+class Recorder:
+    """Keeps what a fit reports; `stop_at` kills the fit after that epoch's checkpoint."""
+
+    def __init__(self, start: Mapping[str, Any] | None = None, stop_at: int | None = None) -> None:
+        self.records: list[EpochRecord] = []
+        self.start, self.stop_at, self.saved = start, stop_at, start
+
+    def epoch(self, record: EpochRecord) -> None:
+        self.records.append(record)
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        self.saved = state
+        if state["epoch"] == self.stop_at:
+            raise KeyboardInterrupt
+
+    def resume(self) -> Mapping[str, Any] | None:
+        return self.start
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("bpr-mf", {"dim": 8, "epochs": 8, "eval_every": 2}),
+        ("gmf", {"dim": 8, "epochs": 8, "batch_size": 64, "schedule": "cosine", "warmup": 2}),
+        ("gmf", {"dim": 8, "epochs": 8, "batch_size": 64, "optimizer": "lazy-adam"}),
+        ("neumf", {"dim": 4, "tower": "8-4", "epochs": 8, "batch_size": 64, "dropout": 0.3, "optimizer": "adagrad"}),
+        ("mlp", {"tower": "8-4", "epochs": 8, "batch_size": 64, "optimizer": "adamw", "clip": 1.0}),
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_bits(name: str, settings: dict[str, Any]) -> None:
+    whole = MODELS[name](**settings).fit(TRAIN, HELD, seed=5, threads=1)
+    killed = Recorder(stop_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        MODELS[name](**settings).fit(TRAIN, HELD, seed=5, threads=1, monitor=killed)
+    resumed = Recorder(start=killed.saved)
+    again = MODELS[name](**settings).fit(TRAIN, HELD, seed=5, threads=1, monitor=resumed)
+    assert resumed.records[0].epoch == 4
+    assert again.best_epoch == whole.best_epoch
+    for key, value in whole.arrays().items():
+        np.testing.assert_array_equal(again.arrays()[key], value)
+
+
+def test_every_epoch_is_reported_and_evaluated_when_due() -> None:
+    watch = Recorder()
+    MODELS["gmf"](dim=4, epochs=5, eval_every=2, batch_size=64).fit(TRAIN, HELD, threads=1, monitor=watch)
+    assert [record.epoch for record in watch.records] == [1, 2, 3, 4, 5]
+    assert [record.valid_metrics is not None for record in watch.records] == [False, True, False, True, True]
+    for record in watch.records:
+        assert (record.valid_loss is None) == (record.valid_metrics is None)
+        assert record.samples == len(TRAIN) * 9
+        assert record.valid_metrics is None or "ndcg@20" in record.valid_metrics
+
+
+def test_validation_loss_uses_the_same_negatives_at_every_evaluation() -> None:
+    watch = Recorder()
+    settings = {"dim": 4, "epochs": 3, "lr": 1e-12, "batch_size": 64}
+    MODELS["gmf"](**settings).fit(TRAIN, HELD, threads=1, monitor=watch)
+    losses = [record.valid_loss for record in watch.records]
+    assert losses[0] == pytest.approx(losses[2], rel=1e-6)
+
+
+def test_training_stops_early_and_restores_the_best_weights() -> None:
+    watch = Recorder()
+    model = MODELS["gmf"](dim=8, epochs=200, patience=3, lr=0.05, batch_size=64, reg=0.0, metric="ndcg@5")
+    model.fit(TRAIN, HELD, threads=1, monitor=watch)
+    values = [record.valid_metrics["ndcg@5"] for record in watch.records if record.valid_metrics]
+    assert len(watch.records) < 200
+    assert len(values) == len(values[: model.best_epoch]) + 3
+    assert values[(model.best_epoch or 0) - 1] == max(values)
+    stopped = MODELS["gmf"](dim=8, epochs=200, lr=0.05, batch_size=64, reg=0.0)
+    stopped.stop_after = model.best_epoch
+    stopped.fit(TRAIN, threads=1)
+    np.testing.assert_array_equal(to_numpy(stopped.score([0, 1])), to_numpy(model.score([0, 1])))
+
+
+@pytest.mark.parametrize("name", ["gmf", "bpr-mf"])
+def test_a_loss_that_explodes_stops_with_epoch_batch_and_advice(name: str) -> None:
+    settings = {"lr": 1e30, "epochs": 50, "optimizer": "sgd"}
+    model = MODELS[name](**settings)
+    with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+.*Lower `lr`"):
+        model.fit(TRAIN, threads=1)
+    assert all(np.isfinite(value).all() for value in model.arrays().values())
+
+
+def test_schedules_by_hand() -> None:
+    def at(name: str, done: float, **changes: Any) -> float:
+        options = {"decay": 0.5, "decay_every": 2, "warmup": 0.0, **changes}
+        return rate(name, 0.1, done, 10, **options)  # type: ignore[arg-type]
+
+    assert at("constant", 7) == pytest.approx(0.1)
+    assert [at("linear", done) for done in (0, 2.5, 10)] == pytest.approx([0.1, 0.075, 0.0])
+    assert [at("exponential", done) for done in (0, 1.9, 2, 4.5)] == pytest.approx([0.1, 0.1, 0.05, 0.025])
+    assert at("cosine", 2.5) == pytest.approx(0.05 * (1 + math.cos(math.pi / 4)))
+    assert [at("constant", done, warmup=2) for done in (0, 1, 3)] == pytest.approx([0.0, 0.05, 0.1])
