@@ -20,6 +20,8 @@ class ReadReport:
         below_threshold: Rows under `min_rating`.
         below_k_core: Positives of users or items with fewer than `k_core` positives.
         positives: Rows that remain.
+        negatives_positive: Given negatives of a published split left out because the user has a positive on them.
+        negatives_repeated: Given negatives left out because they stand twice in their list.
     """
 
     rows: int
@@ -27,6 +29,8 @@ class ReadReport:
     below_threshold: int
     below_k_core: int
     positives: int
+    negatives_positive: int = 0
+    negatives_repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,72 @@
+"""Filtering: repeated pairs merged, then the k-core; the threshold between them is one comparison."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from neucf.data.columns import Columns
+from neucf.data.interactions import IntArray
+
+Mask = npt.NDArray[np.bool_]
+
+
+def merge(
+    columns: Columns, parts: npt.NDArray[np.int8] | None = None, *, count: bool = False
+) -> tuple[Columns, npt.NDArray[np.int8] | None]:
+    """Keeps one row of each (user, item) pair: the latest in time, the later in the file where times are equal.
+
+    Args:
+        columns: N rows.
+        parts: (N,) the part of each row, or None.
+        count: Set each weight to the number of rows the pair had.
+
+    Returns:
+        The remaining rows in file order, each with its own values, and their parts.
+    """
+    keys = columns.users.astype(np.int64) * len(columns.item_ids) + columns.items
+    weights = np.ones(len(keys)) if count else columns.weights
+    ordered = np.sort(keys)
+    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    remains = np.ones(len(keys), bool)
+    if len(repeated):
+        # Only the rows of repeated pairs are put in order: by pair, then time; lexsort keeps the file's order else.
+        rows = np.flatnonzero(pl.Series(keys).is_in(pl.Series(repeated).implode()).to_numpy())
+        times = np.zeros(len(rows)) if columns.timestamps is None else columns.timestamps[rows]
+        rows = rows[np.lexsort((times, keys[rows]))]
+        last = np.append(keys[rows][1:] != keys[rows][:-1], True)
+        remains[rows[~last]] = False
+        if count and weights is not None:
+            weights[rows[last]] = np.diff(np.flatnonzero(last), prepend=-1)
+
+    def left(column: Any) -> Any:
+        return column if column is None or remains.all() else column[remains]
+
+    merged = replace(
+        columns,
+        users=left(columns.users),
+        items=left(columns.items),
+        ratings=left(columns.ratings),
+        weights=left(weights),
+        timestamps=left(columns.timestamps),
+    )
+    return merged, left(parts)
+
+
+def core(users: IntArray, items: IntArray, k: int) -> Mask:
+    """Returns (N,) the rows that remain when users and items with fewer than `k` rows go, until none has fewer."""
+    rows = np.arange(len(users))
+    while len(rows):
+        enough = np.bincount(users[rows])[users[rows]] >= k
+        enough &= np.bincount(items[rows])[items[rows]] >= k
+        if enough.all():
+            break
+        rows = rows[enough]
+    remains = np.zeros(len(users), bool)
+    remains[rows] = True
+    return remains
