@@ -8,7 +8,7 @@ than k ends in misses. A user without a relevant item gets 0; protocols leave su
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ def recall(hits: Hits, num_relevant: Counts, k: int) -> Values:
 def precision(hits: Hits, num_relevant: Counts, k: int) -> Values:
     """Returns hits among the first k / k, even where the list or the relevant items are fewer than k."""
     del num_relevant
-    return hits[:, :k].sum(1) / k
+    return _share(hits[:, :k].sum(1), np.full(len(hits), k))
 
 
 def ndcg(hits: Hits, num_relevant: Counts, k: int) -> Values:
@@ -49,7 +49,7 @@ def reciprocal_rank(hits: Hits, num_relevant: Counts, k: int) -> Values:
     """Returns 1 / the rank of the first hit, or 0 where none is among the first k; its mean is MRR at k."""
     del num_relevant
     first = hits[:, :k]
-    return np.where(first.any(1), 1 / (1 + first.argmax(1)), 0.0)
+    return _share(first.any(1), 1 + first.argmax(1))
 
 
 def average_precision(hits: Hits, num_relevant: Counts, k: int) -> Values:
@@ -85,6 +85,6 @@ def discounts(k: int) -> Values:
     return gains
 
 
-def _share(parts: npt.NDArray[np.generic], wholes: npt.NDArray[np.generic]) -> Values:
+def _share(parts: Any, wholes: npt.NDArray[Any]) -> Values:
     quotients: Values = np.divide(parts, wholes, out=np.zeros(len(parts)), where=wholes > 0)
     return quotients

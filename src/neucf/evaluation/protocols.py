@@ -257,9 +257,7 @@ class _Known:
         if part is None or not len(part):
             raise DataError(f"`split` must hold a {on} part with positives; got none. Split with a share for it.")
         if model.item_ids != part.item_ids or model.user_ids != part.user_ids:
-            raise DataError(
-                "`split` must share the model's vocabularies; got others. Use the split it was trained on."
-            )
+            raise DataError("`split` must share the model's vocabularies; got others. Use the split it was trained on.")
         history = split.valid_history if on == "valid" else split.test_history
         is_warm_user = np.bincount(split.train.users, minlength=part.num_users) > 0
         if history is not None:
@@ -277,7 +275,7 @@ class _Known:
         ties: str,
         ks: tuple[int, ...],
         *,
-        pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.integer[Any]]],
+        pairs: tuple[npt.NDArray[Any], npt.NDArray[Any]],
         everyone: Group,
         warm_items: Group,
         num_dropped: int = 0,

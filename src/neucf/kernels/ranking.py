@@ -187,10 +187,10 @@ def push_numpy(
     if wrong.any():
         return int(wrong.argmax())
     for row in range(num_rows):
-        columns = hidden[cursors[row] : stops[row]] - first
-        columns = columns[columns < num_columns]
-        scores[row, columns] = _HIDDEN
-        cursors[row] += len(columns)
+        ahead = hidden[cursors[row] : stops[row]] - first
+        here = ahead[ahead < num_columns]
+        scores[row, here] = _HIDDEN
+        cursors[row] += len(here)
     if allowed.size:
         scores[:, ~allowed[first : first + num_columns]] = _HIDDEN
     num_best = best_scores.shape[1]
@@ -202,7 +202,7 @@ def push_numpy(
     kept_scores, kept_items = every_score[rows, columns], every_item[rows, columns]
     order = np.lexsort((mix(people[rows] ^ items[kept_items]), -kept_scores, rows))
     rows, kept_scores, kept_items = rows[order], kept_scores[order], kept_items[order]
-    places = np.arange(len(rows)) - np.searchsorted(rows, rows)  # within each row's run
+    places = np.arange(len(rows)) - np.searchsorted(rows, rows)
     listed = places < num_best
     best_scores[:], best_items[:] = _HIDDEN, -1
     best_scores[rows[listed], places[listed]] = kept_scores[listed]
