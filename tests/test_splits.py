@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from neucf.data.dataset import Dataset, ReadReport
 from neucf.data.interactions import Interactions
+from neucf.data.readers import read_dataset
 from neucf.data.shares import WAYS, WAYS_WITH_SHARES, parse_spec
 from neucf.data.splits import Candidates, Split
 from neucf.data.splitting import split
@@ -359,14 +360,37 @@ def test_test_follows_validation_follows_train_in_time(data, way):
 
 @pytest.mark.data
 def test_the_lectures_split_of_ml_latest_small(data_dir: Path):
-    positives = pl.read_csv(data_dir / "ml-latest-small" / "ratings.csv").filter(pl.col("rating") >= 4)
-    users, items = (positives[name].rank("dense").to_numpy() - 1 for name in ("userId", "movieId"))
-    data = Interactions.from_arrays(users, items, timestamps=positives["timestamp"].to_numpy())
+    data = read_dataset("ml-latest-small").interactions
     made = split(data, "random:0.8/0.1/0.1")
     assert [len(part) for part in parts(made)] == [38_864, 4_858, 4_858]
-    train, held = train_test_split(np.arange(len(data)), test_size=0.2, random_state=1)
+    positives = pl.read_csv(data_dir / "ml-latest-small" / "ratings.csv").filter(pl.col("rating") >= 4)
+    train, held = train_test_split(np.arange(48_580), test_size=0.2, random_state=1)
     valid, test = train_test_split(held, test_size=0.5, random_state=1)
     for part, chosen in zip(parts(made), (train, valid, test), strict=True):
-        chosen = np.sort(chosen)
-        assert (part.users == users[chosen]).all()
-        assert (part.items == items[chosen]).all()
+        expected = positives[np.sort(chosen)]
+        assert data.user_ids.series.gather(part.users).to_list() == expected["userId"].to_list()
+        assert data.item_ids.series.gather(part.items).to_list() == expected["movieId"].to_list()
+
+
+@pytest.mark.data
+def test_fixed_takes_each_users_latest_train_item_of_ncf_ml_1m(data_dir: Path):
+    data = read_dataset("ncf-ml-1m")
+    made = split(data, "fixed")
+    assert [len(part) for part in parts(made)] == [994_169 - 6_040, 6_040, 6_040]
+    assert made.valid.users.tolist() == list(range(6_040))
+    assert len(made.candidates.users) == 6_040
+    # The file of whole histories in time order, its test item taken out, ends in the validation item. The catalogue
+    # stands in the order of the paper's ids, so its indices are those ids.
+    test_item = dict(zip(made.test.users.tolist(), made.test.items.tolist(), strict=True))
+    lines = (data_dir / "ncf-ml-1m" / "ml-1m.chrono.users").read_text().splitlines()
+    for line, item in zip(lines, made.valid.items.tolist(), strict=True):
+        user, *history = map(int, line.split())
+        assert [one for one in history if one != test_item[user]][-1] == item
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("data_dir")
+def test_fixed_takes_a_tenth_of_gowalla_at_random():
+    made = split(read_dataset("gowalla"), "fixed")
+    assert [len(part) for part in parts(made)] == [810_128 - 81_013, 81_013, 217_242]
+    assert made.notes == ()
