@@ -42,7 +42,7 @@ def ndcg(hits: Hits, num_relevant: Counts, k: int) -> Values:
 def hit(hits: Hits, num_relevant: Counts, k: int) -> Values:
     """Returns 1 where any of the first k is a hit, else 0."""
     del num_relevant
-    return hits[:, :k].any(1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(1), np.float64)
 
 
 def reciprocal_rank(hits: Hits, num_relevant: Counts, k: int) -> Values:

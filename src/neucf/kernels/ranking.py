@@ -138,9 +138,10 @@ def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: float
 
 @kernel
 def _before(score: float, item: int, other_score: float, other: int, person: int, items: Hashes) -> bool:
-    if score != other_score or other < 0 or item < 0:
-        return score > other_score
-    return bool(_mix(person ^ items[item]) < _mix(person ^ items[other]))
+    if score == other_score:
+        # Two empty places may meet here: -1 reads the last item's hash, and either order of them is right.
+        return bool(_mix(person ^ items[item]) < _mix(person ^ items[other]))
+    return score > other_score
 
 
 @kernel
@@ -158,10 +159,7 @@ def _replace_worst(
     while child < size:
         other = child + 1
         if other < size:
-            if heap[other] == heap[child]:
-                child += _before(heap[child], members[child], heap[other], members[other], person, items)
-            else:
-                child += heap[other] < heap[child]
+            child += _before(heap[child], members[child], heap[other], members[other], person, items)
         if not _before(score, item, heap[child], members[child], person, items):
             break
         heap[hole], members[hole] = heap[child], members[child]
