@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 from neucf.cli import main
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread() -> None:
+    """Test tensors are tiny: more threads would only wait for each other."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
