@@ -14,9 +14,10 @@ from typing import Any, Self
 from neucf.artifacts import Partial, claim, load_checkpoint, open_run, save_checkpoint, write_run
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
+from neucf.data.shares import parse_spec, parse_valid
 from neucf.data.splits import Split
-from neucf.data.splitting import parse_spec, split
-from neucf.errors import ConfigError
+from neucf.data.splitting import split
+from neucf.errors import ConfigError, DataError
 from neucf.evaluation.protocols import full_ranking
 from neucf.models import MODELS, Model
 from neucf.recommender import EpochRecord
@@ -74,10 +75,17 @@ class Plan:
             model.start_from = open_run(self.init_from).model
         return model
 
+    @property
+    def metric(self) -> str | None:
+        """What chooses the epoch, such as `ndcg@20`; None for models without epochs."""
+        return getattr(self.new_model().config, "metric", None)
+
     def check(self) -> None:
         """Checks what can be checked before any data is read; raises ConfigError."""
         self.new_model()
         parse_spec(self.split)
+        if self.valid is not None:
+            parse_valid(self.valid)
         if self.device not in ("auto", "cpu"):
             from neucf.models.neural import resolve_device
 
@@ -98,6 +106,11 @@ class Fitted:
     split: Split
     manifest: Mapping[str, Any]
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, validation and refit included."""
+        return float(sum(fit["seconds"] for fit in self.manifest["fits"]))
+
 
 def fit_into(
     partial: Partial, plan: Plan, dataset: Dataset, parts: Split | None = None, *, watch: Watch | None = None
@@ -114,6 +127,11 @@ def fit_into(
         parts: Its split, where the caller has made it already.
         watch: Called after each epoch.
     """
+    if not len(dataset.interactions):
+        raise DataError(
+            f"{dataset.name} must have positives to train on; {dataset.report.rows:,} rows were read and none is left. "
+            "Lower `min_rating` or `k_core`."
+        )
     parts = split(dataset, plan.split, plan.split_seed, valid=plan.valid) if parts is None else parts
     asked = {
         "split": plan.split,

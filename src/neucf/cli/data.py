@@ -15,9 +15,9 @@ app = typer.Typer(help="List, fetch and describe data sets.", no_args_is_help=Tr
 def list_sets() -> None:
     """List the named data sets, and where each would come from."""
     from neucf.cli import reports
-    from neucf.data.catalog import CATALOG
+    from neucf.data.catalog import CATALOG, find
 
-    reports.catalogue(CATALOG)
+    reports.catalogue({entry: find(name) for name, entry in CATALOG.items()})
 
 
 @app.command("get")
@@ -26,9 +26,7 @@ def get(name: Annotated[str, typer.Argument(help="A named data set.")]) -> None:
     from neucf.cli import display
     from neucf.data.catalog import locate
 
-    with display.downloading() as progress:
-        folder = locate(name, progress=progress)
-    display.say(str(folder))
+    display.say(str(locate(name)))
 
 
 @app.command("describe")
@@ -47,22 +45,21 @@ def describe(
     format: options.Format = None,
 ) -> None:
     """Read DATA and print what it holds, and what was dropped and why."""
-    from neucf.cli import display, reports
-    from neucf.data.readers import read_dataset
+    from neucf.cli import reports
+    from neucf.cli.reading import read
 
-    with display.busy(f"Reading {data}"):
-        dataset = read_dataset(
-            data,
-            format=format,
-            user_col=user_col,
-            item_col=item_col,
-            rating_col=rating_col,
-            time_col=time_col,
-            weight_col=weight_col,
-            weight=weight,
-            sep=sep,
-            min_rating=min_rating,
-            k_core=k_core,
-            items=items,
-        )
+    dataset = read(
+        data,
+        format=format,
+        user_col=user_col,
+        item_col=item_col,
+        rating_col=rating_col,
+        time_col=time_col,
+        weight_col=weight_col,
+        weight=weight,
+        sep=sep,
+        min_rating=min_rating,
+        k_core=k_core,
+        items=items,
+    )
     reports.dataset_summary(dataset)

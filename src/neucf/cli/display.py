@@ -68,18 +68,27 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def table(title: str, *columns: str, right: Iterable[str] = ()) -> Table:
+def table(*columns: str, right: Iterable[str] = ()) -> Table:
     """Returns an empty table in the house style; the columns named in `right` are numbers."""
-    made = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = set(right)
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
+        if column in numbers:
+            made.add_column(column, justify="right", no_wrap=True)
+        else:
+            made.add_column(column, overflow="fold")
     return made
 
 
-def pairs(title: str, rows: Mapping[str, str]) -> None:
+def show(title: str, made: Table) -> None:
+    """Prints a table under its title, which may be wider than it."""
+    heading(title)
+    console().print(made)
+
+
+def pairs(rows: Mapping[str, str]) -> None:
     """Prints names and values, a pair a line."""
-    made = Table(title=escape(title), title_justify="left", title_style="bold", box=None, show_header=False)
+    made = Table(box=None, show_header=False)
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows.items():
@@ -128,21 +137,24 @@ def matched_list(title: str, lines: Sequence[str]) -> None:
 
 def history_table(title: str, rows: Sequence[HistoryItem]) -> None:
     """Prints what a user rated, best first."""
-    made = table(title, "rating", "title", "genres", right=("rating",))
+    if not rows:
+        heading(f"{title}: nothing is known")
+        return
+    made = table("rating", "title", "genres", right=("rating",))
     for row in rows:
         rating = "" if row.rating is None else f"{row.rating:g}"
         made.add_row(rating, _title(row), escape(", ".join(row.genres)))
-    console().print(made if rows else f"[bold]{escape(title)}[/bold]: nothing is known")
+    show(title, made)
 
 
 def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
     """Prints suggestions, best first."""
-    made = table(title, "#", "item", "title", "genres", "score", right=("#", "item", "score"))
+    made = table("#", "item", "title", "genres", "score", right=("#", "item", "score"))
     for rank, row in enumerate(answer.items, start=1):
         made.add_row(
             str(rank), escape(str(row.item_id)), _title(row), escape(", ".join(row.genres)), f"{row.score:.3f}"
         )
-    console().print(made)
+    show(title, made)
     if getattr(answer, "fallback", None) == "popularity":
         say("Nothing was known of this user to go by: these are the most popular items.")
 

@@ -34,16 +34,22 @@ def evaluate(
     """
     from neucf.artifacts import open_run
     from neucf.cli import display, reports
+    from neucf.errors import ConfigError
     from neucf.evaluation import evaluate as measure
 
     opened = open_run(run)
+    if on == "valid" and opened.manifest["model"]["fitted_on"] == "train and valid":
+        raise ConfigError(
+            f"`on` must be test for {run}: its model was trained on validation too (--refit); "
+            "metrics.json there holds what it reached on validation before."
+        )
     with display.busy(f"Ranking for the {on} part"):
         evaluation = measure(
-            opened.model, opened.split, on=on, protocol=protocol, ks=tuple(sorted(set(k or (10, 20)))),
+            opened.model, opened.split, on, protocol, tuple(sorted(set(k or (10, 20)))),
             seed=seed, threads=threads, ties=ties,
         )  # fmt: skip
     spec, split_seed = opened.manifest["split"], opened.manifest["split_seed"]
     if json:
         display.document(evaluation.to_json(spec, split_seed, seed))
     else:
-        reports.evaluation_table(evaluation, f"{opened.manifest['model']}, {spec}, split seed {split_seed}", seed)
+        reports.evaluation_table(evaluation, opened.manifest["model"]["name"], f"{spec}, split seed {split_seed}", seed)

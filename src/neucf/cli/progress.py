@@ -19,11 +19,12 @@ class TrainingBar:
 
     Args:
         label: What is trained, shown in front.
+        metric: The validation metric to show, the one that chooses the epoch.
     """
 
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._console = display.err()
+    def __init__(self, label: str, metric: str | None) -> None:
+        self._label, self._metric = label, metric
+        self._console = display.notes()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=14),
@@ -34,7 +35,7 @@ class TrainingBar:
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._metric = ""
+        self._reached = ""
         self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -49,12 +50,10 @@ class TrainingBar:
 
     def __call__(self, record: EpochRecord) -> None:
         """Shows an epoch."""
-        if record.valid_metrics:
-            # The first metric is the one that chooses the epoch.
-            name, value = next(iter(record.valid_metrics.items()))
-            self._metric = f"{display.metric_title(name)} {value:.4f}"
+        if record.valid_metrics and self._metric:
+            self._reached = f"{display.metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0
-        text = f"{record.epoch}/{record.epochs}  loss {record.loss:.4f}  {self._metric}  {rate:.1f} M/s"
+        text = f"{record.epoch}/{record.epochs}  loss {record.loss:.4f}  {self._reached}  {rate:.1f} M/s"
         if self._task is not None:
             self._progress.update(self._task, completed=record.epoch, total=record.epochs, text=text)
         now = time.monotonic()

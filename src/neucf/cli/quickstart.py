@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from neucf.data.dataset import Dataset
 
 NAMED_SETS = ("ml-latest-small", "ml-100k")
-SYNTHETIC = "synthetic data (made up; nothing real)"
+SYNTHETIC = "synthetic data, made up"
+SYNTHETIC_SIZE = {"num_users": 600, "num_items": 1_000, "num_interactions": 40_000}
 MIN_RATING = 4.0
 # Later ones are expected to do better: titles are shown from the last.
 MODELS_SHOWN = ("popularity", "bpr-mf")
@@ -34,7 +35,7 @@ def quickstart(
     from neucf.fitting import DEFAULT_SPLIT, KS, Plan, fit_into
     from neucf.serving import Service
 
-    dataset, name = _find()
+    dataset, name = find_data()
     if name == SYNTHETIC:
         display.heading("SYNTHETIC DATA: no real data set could be reached, so all that follows is made up")
     reports.dataset_summary(dataset)
@@ -42,8 +43,9 @@ def quickstart(
     parts = split(dataset, DEFAULT_SPLIT)
     results = {}
     for model in MODELS_SHOWN:
-        with writing(out / model, force=True) as partial, TrainingBar(model) as bar:
-            fitted = fit_into(partial, Plan(model, threads=threads), dataset, parts, watch=bar)
+        plan = Plan(model, threads=threads)
+        with writing(out / model, force=True) as partial, TrainingBar(model, plan.metric) as bar:
+            fitted = fit_into(partial, plan, dataset, parts, watch=bar)
         evaluation = evaluate(fitted.model, parts, "test", "full", KS, threads=threads)
         results[model] = (evaluation, fitted.seconds)
     reports.results_table(results, METRICS)
@@ -68,20 +70,16 @@ def quickstart(
     display.say(f"\nData used: {name}")
 
 
-def _find() -> tuple[Dataset, str]:
+def find_data() -> tuple[Dataset, str]:
     """Returns the first data set that can be had, and its name."""
     from neucf.cli import display
-    from neucf.data.catalog import locate
-    from neucf.data.readers import read_dataset
+    from neucf.cli.reading import read
     from neucf.data.synthetic import synthetic
     from neucf.errors import DownloadError
 
     for name in NAMED_SETS:
         try:
-            with display.downloading() as progress:
-                locate(name, progress=progress)
+            return read(name, min_rating=MIN_RATING), name
         except DownloadError as error:
-            display.note(f"{name} cannot be had: {error}")
-            continue
-        return read_dataset(name, min_rating=MIN_RATING), name
-    return synthetic(600, 2_000, 50_000, seed=0).dataset, SYNTHETIC
+            display.note(str(error))
+    return synthetic(**SYNTHETIC_SIZE, seed=0).dataset, SYNTHETIC

@@ -14,8 +14,13 @@ from neucf.data.dataset import Dataset
 from neucf.fitting import Fitted
 
 if TYPE_CHECKING:
+    from neucf.data.catalog import Entry
     from neucf.evaluation.protocols import Evaluation
     from neucf.models.base import Model
+
+
+# What a training is summed up by; `neucf evaluate` shows everything.
+SUMMARISED = ("ndcg@", "recall@", "hit@")
 
 
 def dataset_line(dataset: Dataset) -> str:
@@ -32,6 +37,15 @@ def dataset_line(dataset: Dataset) -> str:
         f"{dataset.name}: {len(data):,} positives of {report.rows:,} rows{rest}; "
         f"{data.num_users:,} users, {data.num_items:,} items"
     )
+
+
+def catalogue(folders: Mapping[Entry, Path | None]) -> None:
+    """Prints the named data sets and where each is."""
+    made = display.table("name", "what", "where")
+    for entry, folder in folders.items():
+        absent = "local only: see `neucf data get`" if entry.local_only else "to be downloaded at first use"
+        made.add_row(entry.name, escape(entry.about), escape(str(folder or absent)))
+    display.show("Named data sets", made)
 
 
 def dataset_summary(dataset: Dataset) -> None:
@@ -59,7 +73,8 @@ def dataset_summary(dataset: Dataset) -> None:
     if dataset.fixed is not None:
         rows["published split"] = "yes (--split fixed)"
     optional = ("below the threshold", "merged duplicates", "below the k-core")
-    display.pairs(dataset.name, {name: text for name, text in rows.items() if text != "0" or name not in optional})
+    display.heading(dataset.name)
+    display.pairs({name: text for name, text in rows.items() if text != "0" or name not in optional})
 
 
 def _date(timestamp: int) -> str:
@@ -76,10 +91,12 @@ def training_summary(fitted: Fitted, run: Path) -> None:
     valid = fitted.manifest["metrics"]["valid"]
     if valid is not None:
         title = f"{model.name}: {protocol_title(valid['protocol'], valid['on'])}"
-        made = display.table(title, "metric", "mean", "95 % interval", right=("mean", "95 % interval"))
+        made = display.table("metric", "mean", "95 % interval", right=("mean", "95 % interval"))
         for key, value in valid["metrics"].items():
+            if not key.startswith(SUMMARISED):
+                continue
             made.add_row(display.metric_title(key), f"{value['mean']:.4f}", _interval(*value["ci95"]))
-        display.console().print(made)
+        display.show(title, made)
     sizes = [
         f"{len(part):,} {name}" for name in ("train", "valid", "test") if (part := getattr(split, name)) is not None
     ]
@@ -90,7 +107,7 @@ def training_summary(fitted: Fitted, run: Path) -> None:
         f"{fit['seconds']:.1f} s on {fit['rows']:,} rows ({fit['engine']})" for fit in fits
     )
     rows["run folder"] = str(run)
-    display.pairs("", rows)
+    display.pairs(rows)
     for line in split.notes:
         display.say(line)
     steps = [f"neucf recommend {display.shown(run)} --user {next(iter(split.train.user_ids), '')}"]
@@ -105,35 +122,49 @@ def protocol_title(protocol: str, on: str, ties: str | None = None) -> str:
     return f"{how}, {'validation' if on == 'valid' else on} part"
 
 
-def evaluation_table(evaluation: Evaluation, title: str, seed: int) -> None:
-    """Prints each metric's mean over users, its 95 % interval, and its mean over warm users and items."""
-    columns = ("mean", "95 % interval", "warm only")
+def evaluation_table(evaluation: Evaluation, model: str, split: str, seed: int) -> None:
+    """Prints each metric's mean over users and its 95 % interval, and the means over warm users and warm items."""
+    columns = ("all users", "95 % interval", "warm users", "warm items")
     what = protocol_title(evaluation.protocol, evaluation.on, evaluation.ties)
-    made = display.table(f"{title}: {what}", "metric", *columns, right=columns)
+    made = display.table("metric", *columns, right=columns)
     for key in evaluation.values:
-        interval = _interval(*evaluation.interval(key, seed))
-        made.add_row(display.metric_title(key), f"{evaluation.mean(key):.4f}", interval, "")
-    display.console().print(made)
+        warm = (f"{evaluation.mean(key, among):.4f}" for among in ("warm_users", "warm_items"))
+        made.add_row(
+            display.metric_title(key),
+            f"{evaluation.mean(key):.4f}",
+            _interval(*evaluation.interval(key, seed)),
+            *warm,
+        )
+    display.show(f"{model}: {what} ({split})", made)
+    lines = [
+        f"Means over the {evaluation.num_users:,} users with something relevant in the part. Training knows nothing of "
+        f"{evaluation.num_cold_users:,} of them, nor of {evaluation.num_cold_items:,} relevant items "
+        f"({evaluation.num_cold_relevant:,} of {evaluation.num_relevant:,} pairs); the warm columns leave these out."
+    ]
+    if evaluation.num_dropped:
+        lines.append(f"{evaluation.num_dropped:,} candidates were dropped: own positives, repeats and padding.")
+    for line in lines:
+        display.console().print(line, markup=False)
 
 
-def results_table(title: str, results: Mapping[str, tuple[Evaluation, float]], keys: Sequence[str]) -> None:
-    """Prints models beside each other: metrics with intervals, and seconds of training."""
-    shown = [display.metric_title(key) for key in keys]
-    intervals = [f"95 %{' ' * place}" for place in range(len(keys))]
-    columns = [column for pair in zip(shown, intervals, strict=True) for column in pair]
-    made = display.table(title, "model", *columns, "training", right=(*columns, "training"))
+def results_table(results: Mapping[str, tuple[Evaluation, float]], keys: Sequence[str]) -> None:
+    """Prints models judged alike beside each other: metrics with 95 % intervals, and seconds of training."""
+    first, _ = next(iter(results.values()))
+    title = f"Results: {protocol_title(first.protocol, first.on, first.ties)}"
+    columns = [column for key in keys for column in (display.metric_title(key), f"95 % of {display.metric_title(key)}")]
+    made = display.table("model", *columns, "training", right=(*columns, "training"))
     for name, (evaluation, seconds) in results.items():
         cells = [cell for key in keys for cell in (f"{evaluation.mean(key):.4f}", _interval(*evaluation.interval(key)))]
         made.add_row(escape(name), *cells, f"{seconds:.1f} s")
-    display.console().print(made)
+    display.show(title, made)
 
 
 def model_names(classes: Mapping[str, type[Model]]) -> None:
     """Prints registry names with what each is."""
-    made = display.table("Models", "name", "what")
+    made = display.table("name", "what")
     for name, cls in classes.items():
         made.add_row(name, escape((cls.__doc__ or "").strip().split("\n")[0]))
-    display.console().print(made)
+    display.show("Models", made)
 
 
 def model_settings(cls: type[Model]) -> None:
@@ -142,10 +173,10 @@ def model_settings(cls: type[Model]) -> None:
     if not fields:
         display.say(f"{cls.name} has no settings.")
         return
-    made = display.table(f"Settings of {cls.name}, for --set key=value", "key", "default", "what")
+    made = display.table("key", "default", "what")
     for key, field in fields.items():
         made.add_row(key, escape(str(field.default)), escape(field.description or ""))
-    display.console().print(made)
+    display.show(f"Settings of {cls.name}, for --set key=value", made)
 
 
 def _interval(low: float, high: float) -> str:

@@ -72,7 +72,7 @@ def train(
     from neucf.artifacts import writing
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar
-    from neucf.data.readers import read_dataset
+    from neucf.cli.reading import read
     from neucf.fitting import Plan, fit_into
     from neucf.models.config import parse_settings
 
@@ -92,23 +92,22 @@ def train(
     unfinished = out.with_name(f"{out.name}.partial")
     try:
         with writing(out, force=force, resume=resume) as partial:
-            with display.busy(f"Reading {data}"):
-                dataset = read_dataset(
-                    data,
-                    format=format,
-                    user_col=user_col,
-                    item_col=item_col,
-                    rating_col=rating_col,
-                    time_col=time_col,
-                    weight_col=weight_col,
-                    weight=weight,
-                    sep=sep,
-                    min_rating=min_rating,
-                    k_core=k_core,
-                    items=items,
-                )
+            dataset = read(
+                data,
+                format=format,
+                user_col=user_col,
+                item_col=item_col,
+                rating_col=rating_col,
+                time_col=time_col,
+                weight_col=weight_col,
+                weight=weight,
+                sep=sep,
+                min_rating=min_rating,
+                k_core=k_core,
+                items=items,
+            )
             display.note(reports.dataset_line(dataset))
-            with TrainingBar(model) as bar:
+            with TrainingBar(model, plan.metric) as bar:
                 fitted = fit_into(partial, plan, dataset, watch=bar)
     except KeyboardInterrupt:
         if unfinished.exists():
