@@ -7,6 +7,7 @@ import pytest
 import torch
 from planted import planted
 
+from neucf.data.interactions import Interactions
 from neucf.errors import ConfigError
 from neucf.models.gmf import GMF, GMFConfig, GMFNet
 from neucf.models.mf import MF, MFConfig, MFNet
@@ -92,10 +93,33 @@ def test_pretrain_does_the_three_trainings_and_a_refit_repeats_them() -> None:
     model = NeuMF(dim=4, tower="8-6-4", pretrain=True, epochs=2, batch_size=64, optimizer="sgd", lr=0.01)
     first = to_numpy(model.fit(TRAIN, HELD, seed=1, threads=1).score([0])).copy()
     assert np.array_equal(first, to_numpy(model.fit(TRAIN, HELD, seed=1, threads=1).score([0])))
-    fresh = model.for_refit()
-    assert fresh.stop_after == model.best_epoch
-    assert model._joined is not None
-    assert fresh._stop_halves_after == tuple(half.best_epoch for half in model._joined)
+    fresh = NeuMF(**model.config.model_dump())
+    fresh.stop_at(model.best_epochs)
+    fresh.fit(TRAIN, seed=1, threads=1)
+    assert fresh.best_epochs == model.best_epochs
+    assert len(fresh.best_epochs) == 3
+    np.testing.assert_array_equal(first, to_numpy(fresh.score([0])))
+
+
+def test_a_model_starts_from_another_by_external_id() -> None:
+    old = GMF(dim=4, epochs=3, batch_size=64).fit(TRAIN, threads=1)
+    # The same people and items in another order, and one more of each
+    user_ids = ["new", *reversed(list(TRAIN.user_ids))]
+    item_ids = [*reversed(list(TRAIN.item_ids)), 7]
+    moved = Interactions.from_arrays([0, 1], [0, 40], user_ids=user_ids, item_ids=item_ids)
+    model = GMF(dim=4, epochs=1)
+    model.start_from(old)
+    model.stop_after = 0
+    model.fit(moved, threads=1)
+    users, items = moved.user_ids.indices(["u3", "u59"]), moved.item_ids.indices([100, 139])
+    expected = to_numpy(old.score([3, 59], [0, 39]))
+    np.testing.assert_array_equal(to_numpy(model.score(users, items)), expected)
+    with pytest.raises(ConfigError, match="must be a run of mf"):
+        MF().start_from(old)
+    other = GMF(dim=5)
+    other.start_from(old)
+    with pytest.raises(ConfigError, match="must hold h"):
+        other.fit(moved)
 
 
 def test_halves_of_another_shape_or_vocabulary_are_refused() -> None:

@@ -86,9 +86,14 @@ class Model(ABC):
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes back what `arrays` gave, and what the model was fitted on; raises ArtifactError if they disagree."""
 
-    def for_refit(self) -> Self:
-        """Returns an unfitted copy to train on train and valid together; only this one meets test."""
-        return type(self)(**self.config.model_dump())
+    @property
+    def best_epochs(self) -> tuple[int, ...]:
+        """The epochs whose weights were kept, for `stop_at` of a refit; empty for models without epochs."""
+        return ()
+
+    def stop_at(self, best_epochs: tuple[int, ...]) -> None:
+        """Makes the next fit stop where another one's best weights lay, on the same schedule."""
+        del best_epochs
 
     def _check_users(self, users: npt.ArrayLike) -> npt.NDArray[np.int64]:
         return check_indices("users", users, len(self.user_ids))

@@ -120,7 +120,7 @@ class NeuMF(NeuralModel):
         super().__init__(**settings)
         self.halves: tuple[GMF, MLP] | None = None
         self._joined: tuple[GMF, MLP] | None = None
-        self._stop_halves_after: tuple[int | None, int | None] = (None, None)
+        self._stop_halves_at: tuple[int, ...] = ()
 
     def fit(
         self,
@@ -136,19 +136,24 @@ class NeuMF(NeuralModel):
         self._joined = self.halves
         if self.config.pretrain and self.halves is None:
             gmf, mlp = GMF(dim=self.config.dim), MLP(tower=self.config.tower)
-            gmf.stop_after, mlp.stop_after = self._stop_halves_after
+            for half, epoch in zip((gmf, mlp), self._stop_halves_at, strict=False):
+                half.stop_at((epoch,))
             for half in (gmf, mlp):
                 half.fit(train, valid, seed=seed, device=device, threads=threads)
             self._joined = (gmf, mlp)
         self._check_halves(train)
         return super().fit(train, valid, seed=seed, device=device, threads=threads, monitor=monitor)
 
-    def for_refit(self) -> Self:
-        """Returns an unfitted copy that stops where this one's best weights lay, its halves too."""
-        fresh = super().for_refit()
-        if self._joined is not None:
-            fresh._stop_halves_after = (self._joined[0].best_epoch, self._joined[1].best_epoch)
-        return fresh
+    @property
+    def best_epochs(self) -> tuple[int, ...]:
+        """The epoch whose weights were kept, then those of both halves where `pretrain` trained them."""
+        halves = self._joined or () if self.config.pretrain else ()
+        return super().best_epochs + tuple(epoch for half in halves for epoch in half.best_epochs)
+
+    def stop_at(self, best_epochs: tuple[int, ...]) -> None:
+        """Makes the next fit, and those of its halves, stop at these epochs."""
+        super().stop_at(best_epochs[:1])
+        self._stop_halves_at = best_epochs[1:]
 
     def build(self, num_users: int, num_items: int, generator: torch.Generator) -> NeuMFNet:
         """Returns a fresh net, or the joined halves."""
@@ -163,7 +168,7 @@ class NeuMF(NeuralModel):
     @property
     def warm_started(self) -> bool:
         """Whether the weights before the first epoch are worth keeping."""
-        return self._joined is not None
+        return self._joined is not None or super().warm_started
 
     def _check_halves(self, train: Interactions) -> None:
         if self._joined is None:

@@ -79,12 +79,26 @@ class NeuralModel(Model):
         super().__init__(**settings)
         self.stop_after: int | None = None
         self._net: Net | None = None
+        self._start: NeuralModel | None = None
 
-    def for_refit(self) -> Self:
-        """Returns an unfitted copy that keeps the schedule's horizon and stops where this one's best weights lay."""
-        fresh = super().for_refit()
-        fresh.stop_after = self.best_epoch
-        return fresh
+    @property
+    def best_epochs(self) -> tuple[int, ...]:
+        """The epoch whose weights were kept."""
+        return () if self.best_epoch is None else (self.best_epoch,)
+
+    def stop_at(self, best_epochs: tuple[int, ...]) -> None:
+        """Makes the next fit stop at that epoch of the schedule."""
+        (self.stop_after,) = best_epochs
+
+    def start_from(self, other: Model) -> None:
+        """Makes the next fit start from another model's weights, its rows matched by external id.
+
+        Args:
+            other: A fitted model of the same name and shape; users and items it lacks start afresh.
+        """
+        if other.name != self.name or not isinstance(other, NeuralModel):
+            raise ConfigError(f"`init_from` must be a run of {self.name}; got one of {other.name}.")
+        self._start = other
 
     @abstractmethod
     def build(self, num_users: int, num_items: int, generator: torch.Generator) -> Net:
@@ -93,7 +107,7 @@ class NeuralModel(Model):
     @property
     def warm_started(self) -> bool:
         """Whether the weights before the first epoch are worth keeping."""
-        return False
+        return self._start is not None
 
     @property
     def net(self) -> Net:
@@ -117,7 +131,10 @@ class NeuralModel(Model):
         chosen = torch.device("cpu") if compiled else resolve_device(device)
         with torch_threads(threads):
             self._train = train
-            self._net = self.build(train.num_users, train.num_items, torch.Generator().manual_seed(seed)).to(chosen)
+            net = self.build(train.num_users, train.num_items, torch.Generator().manual_seed(seed))
+            if self._start is not None:
+                copy_rows(self._start, net, train)
+            self._net = net.to(chosen)
             engine = self._engine(self._net, train, seed, chosen, num_threads(threads) if compiled else None)
             self.engine = engine.name
             self.best_epoch = train_net(self, engine, valid, seed, threads, monitor)
@@ -220,6 +237,26 @@ def train_net(
     )  # fmt: skip
     evaluable = valid is not None and len(valid) > 0
     return train(engine, plan, valid, measure if evaluable else None, monitor)
+
+
+@torch.no_grad()
+def copy_rows(source: NeuralModel, net: Net, train: Interactions) -> None:
+    """Gives a net another model's weights; table rows are matched by external id, unmatched ones stay as they are."""
+    old = source.net.state_dict()
+    sides = {id(table.embedding.weight): table.side for table in net.tables()}
+    for name, value in net.named_parameters():
+        side = sides.get(id(value))
+        # Tables may differ in rows, weights in nothing
+        first = 0 if side is None else 1
+        if name not in old or old[name].shape[first:] != value.shape[first:]:
+            raise ConfigError(f"`init_from` must hold {name} with D of {tuple(value.shape[first:])}; it does not.")
+        if side is None:
+            value.copy_(old[name])
+            continue
+        known, wanted = (source.user_ids, train.user_ids) if side == "user" else (source.item_ids, train.item_ids)
+        rows = torch.from_numpy(known.find(wanted.series).astype(np.int64))
+        matched = rows >= 0
+        value[matched] = old[name][rows[matched]].to(value.device)
 
 
 def resolve_device(device: str) -> torch.device:
