@@ -73,10 +73,37 @@ METRICS: Mapping[str, Metric] = {
     "map": average_precision,
 }
 
+TIES = ("average", "pessimistic", "optimistic")
+
 
 def measure(hits: Hits, num_relevant: Counts, ks: Sequence[int]) -> dict[str, Values]:
     """Returns every metric at every k, keyed such as `recall@20`, each (U,)."""
     return {f"{name}@{k}": metric(hits, num_relevant, k) for k in ks for name, metric in METRICS.items()}
+
+
+def expected(higher: Counts, equal: Counts, num_ranks: int, ks: Sequence[int], ties: str) -> dict[str, Values]:
+    """Returns hit and nDCG at each k, and mrr, (L,), of one positive a list among candidates.
+
+    With one relevant item IDCG is 1, so nDCG is 1 / log2(rank + 1) within k; mrr is 1 / rank, however long the list.
+
+    Args:
+        higher: (L,) candidates that score higher than the positive.
+        equal: (L,) candidates with the same score.
+        num_ranks: Ranks there are: candidates and the positive.
+        ks: List lengths.
+        ties: `average` is the mean of the metric over the equal + 1 ranks the positive may take, which is what
+            ordering ties at random gives on average (not the metric of the mean rank); `pessimistic` takes the last
+            of them, `optimistic` the first.
+    """
+    first = higher + equal if ties == "pessimistic" else higher
+    last = higher if ties == "optimistic" else higher + equal
+    gains = {}
+    for k in ks:
+        within = np.arange(num_ranks) < k
+        gains[f"hit@{k}"], gains[f"ndcg@{k}"] = within.astype(np.float64), discounts(num_ranks) * within
+    gains["mrr"] = 1 / np.arange(1, num_ranks + 1)
+    sums = {name: np.concatenate([[0.0], np.cumsum(gain)]) for name, gain in gains.items()}
+    return {name: (total[last + 1] - total[first]) / (last + 1 - first) for name, total in sums.items()}
 
 
 def discounts(k: int) -> Values:

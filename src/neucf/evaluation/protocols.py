@@ -1,10 +1,10 @@
-"""The two protocols, full ranking and sampled candidates; and Evaluation, what they give."""
+"""The two protocols: full ranking of the catalogue, and ranking among sampled candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,100 +14,14 @@ from neucf.data.interactions import Interactions
 from neucf.data.splits import Candidates, Split
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation.candidates import clean, drawn
-from neucf.evaluation.metrics import Values, discounts, measure
+from neucf.evaluation.metrics import TIES, Values, expected, measure
 from neucf.evaluation.ranking import limited, not_finite, slices, top_k
-from neucf.evaluation.statistics import bootstrap_interval
+from neucf.evaluation.report import Evaluation, Group
 from neucf.kernels.compile import num_threads
 from neucf.recommender import Recommender, to_numpy
 
-# Users, ascending, and their values by metric.
-Group: TypeAlias = tuple[npt.NDArray[np.int64], dict[str, Values]]
-
 # Pairs scored at once in the sampled protocol: with D = 64, gathered vectors of 32 MiB.
 _TILE_PAIRS = 1 << 17
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One model judged on one part: a value a user and metric.
-
-    Attributes:
-        protocol: `full` or `sampled`.
-        on: `valid` or `test`.
-        ties: How equal scores were ordered: `hash` in full ranking; `average`, `pessimistic` or `optimistic`.
-        ks: List lengths.
-        users: (M,) indices of the users averaged over: those with a relevant item in the part.
-        values: Metric name, such as `recall@20`, to (M,) values.
-        num_cold_users: Users among them that training knows nothing of.
-        num_relevant: Relevant (user, item) pairs of the part.
-        num_cold_relevant: Those whose item training never saw; they count as misses unless listed.
-        num_cold_items: Distinct items among those.
-        num_dropped: Candidates left out of given or drawn lists: own positives, repeats, padding.
-        warm_users: Indices of the users training knows, and their values.
-        warm_items: The users with a relevant item that training saw, and their values with only such items relevant.
-    """
-
-    protocol: str
-    on: str
-    ties: str
-    ks: tuple[int, ...]
-    users: npt.NDArray[np.int64]
-    values: dict[str, Values]
-    num_cold_users: int
-    num_relevant: int
-    num_cold_relevant: int
-    num_cold_items: int
-    warm_users: Group = field(repr=False)
-    warm_items: Group = field(repr=False)
-    num_dropped: int = 0
-
-    @property
-    def num_users(self) -> int:
-        """M, the users averaged over."""
-        return len(self.users)
-
-    def group(self, among: str = "all") -> dict[str, Values]:
-        """Returns the values of `all`, `warm_users` or `warm_items`."""
-        groups = {"all": self.values, "warm_users": self.warm_users[1], "warm_items": self.warm_items[1]}
-        if among not in groups:
-            raise ConfigError(f"`among` must be one of {', '.join(groups)}; got {among!r}.")
-        return groups[among]
-
-    def mean(self, name: str, among: str = "all") -> float:
-        """Returns a metric's mean over users; NaN where the group is empty."""
-        values = self._column(name, among)
-        return float(values.mean()) if len(values) else float("nan")
-
-    def interval(self, name: str, seed: int = 0, among: str = "all") -> tuple[float, float]:
-        """Returns the bootstrap 95 % interval of a metric's mean over users of this split."""
-        low, high = bootstrap_interval(self._column(name, among), seed=seed)
-        return float(low), float(high)
-
-    def to_json(self, split: str, split_seed: int, seed: int) -> dict[str, Any]:
-        """Returns the document that `neucf evaluate --json` prints."""
-        return {
-            "protocol": self.protocol,
-            "on": self.on,
-            "split": split,
-            "split_seed": split_seed,
-            "seed": seed,
-            "ties": self.ties,
-            "num_users": self.num_users,
-            "num_cold_users": self.num_cold_users,
-            "metrics": _document(self.values, seed),
-            "num_relevant": self.num_relevant,
-            "num_cold_relevant": self.num_cold_relevant,
-            "num_cold_items": self.num_cold_items,
-            "num_dropped": self.num_dropped,
-            "warm_users": {"num_users": len(self.warm_users[0]), "metrics": _document(self.warm_users[1], seed)},
-            "warm_items": {"num_users": len(self.warm_items[0]), "metrics": _document(self.warm_items[1], seed)},
-        }
-
-    def _column(self, name: str, among: str) -> Values:
-        group = self.group(among)
-        if name not in group:
-            raise ConfigError(f"`name` must be one of {', '.join(group)}; got {name!r}.")
-        return group[name]
 
 
 def full_ranking(
@@ -207,8 +121,8 @@ def sampled_candidates(
         DataError: If the split has no such part, or the part no positive.
         TrainingError: If a score is not finite.
     """
-    if ties not in ("average", "pessimistic", "optimistic"):
-        raise ConfigError(f"`ties` must be average, pessimistic or optimistic; got {ties!r}.")
+    if ties not in TIES:
+        raise ConfigError(f"`ties` must be {', '.join(TIES[:-1])} or {TIES[-1]}; got {ties!r}.")
     if num_negatives < 1:
         raise ConfigError(f"`num_negatives` must be at least 1; got {num_negatives}.")
     ks = _checked_ks(ks)
@@ -223,7 +137,7 @@ def sampled_candidates(
     for block in blocks:
         num_dropped += int((block.negatives < 0).sum())
         higher, equal = _compared(model, known.history, block, num_threads(threads))
-        lists.append((block.users.astype(np.int64), _expected(higher, equal, block.negatives.shape[1] + 1, ks, ties)))
+        lists.append((block.users.astype(np.int64), expected(higher, equal, block.negatives.shape[1] + 1, ks, ties)))
         positives.append(block.positives)
     users, items = np.concatenate([users for users, _ in lists]), np.concatenate(positives)
     values = {name: np.concatenate([found[name] for _, found in lists]) for name in lists[0][1]}
@@ -345,21 +259,6 @@ def _compared(
     return higher, equal
 
 
-def _expected(
-    higher: npt.NDArray[np.int64], equal: npt.NDArray[np.int64], num_ranks: int, ks: Sequence[int], ties: str
-) -> dict[str, Values]:
-    """Returns each metric (L,) as its mean over the ranks (from 0) that the positive may take."""
-    first = higher + equal if ties == "pessimistic" else higher
-    last = higher if ties == "optimistic" else higher + equal
-    gains = {}
-    for k in ks:
-        within = np.arange(num_ranks) < k
-        gains[f"hit@{k}"], gains[f"ndcg@{k}"] = within.astype(np.float64), discounts(num_ranks) * within
-    gains["mrr"] = 1 / np.arange(1, num_ranks + 1)
-    sums = {name: np.concatenate([[0.0], np.cumsum(gain)]) for name, gain in gains.items()}
-    return {name: (total[last + 1] - total[first]) / (last + 1 - first) for name, total in sums.items()}
-
-
 def _by_user(users: npt.NDArray[np.int64], values: Mapping[str, Values]) -> Group:
     """Averages lists (L,) of the same user: the distinct users (M,) and their values (M,)."""
     distinct, rows = np.unique(users, return_inverse=True)
@@ -375,12 +274,4 @@ def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(ks)))
 
 
-def _document(values: Mapping[str, Values], seed: int) -> dict[str, Any]:
-    columns = {name: column for name, column in values.items() if len(column)}
-    if not columns:
-        return {}
-    low, high = bootstrap_interval(np.stack(list(columns.values()), 1), seed=seed)
-    return {
-        name: {"mean": float(column.mean()), "ci95": [float(low[place]), float(high[place])]}
-        for place, (name, column) in enumerate(columns.items())
-    }
+__all__ = ["Evaluation", "full_ranking", "sampled_candidates"]

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from neucf.data.interactions import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import num_threads, spread, torch_threads
-from neucf.kernels.ranking import finish, hash_ids, hash_people, push
+from neucf.kernels.ranking import Hashes, finish, hash_ids, hash_people, push
 from neucf.recommender import Recommender, to_numpy
 
 # A thread's product buffer of 256 x 1,024 float32 is 1 MiB: it stays in a core's second-level cache.
@@ -73,61 +73,50 @@ def top_k(
     num_items = len(recommender.item_ids)
     if not 1 <= k <= num_items:
         raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {k}.")
-    users = None if users is None else _checked_users(users, len(recommender.user_ids))
-    lists = _Lists(recommender, users, histories, k, mask, allowed, seed)
-    count = num_threads(threads)
-    factors = getattr(recommender, "factors", None)
-    if factors is None or histories is not None:
-        _rank_by_scores(lists, recommender, users, histories, count, memory)
-    else:
-        assert users is not None
-        user_factors, item_factors, item_bias = factors()
-        _rank_by_factors(lists, users, user_factors, item_factors, item_bias, count, memory)
+    if users is not None:
+        users = _checked_users(users, len(recommender.user_ids))
+    items = hash_ids(recommender.item_ids.series)
+    people = hash_people(seed, _hashes(recommender, users, histories, items))
+    starts, stops, hidden = _hidden(recommender, users, histories, mask, len(people))
+    if allowed is not None and allowed.shape != (num_items,):
+        raise DataError(f"`allowed` must have shape ({num_items},), one flag an item; got {allowed.shape}.")
+    lists = _Lists(
+        people=people,
+        items=items,
+        cursors=starts,
+        stops=stops,
+        hidden=hidden,
+        allowed=np.zeros(0, np.bool_) if allowed is None else np.array(allowed, np.bool_),
+        best_scores=np.full((len(people), k), -np.inf, np.float32),
+        best_items=np.full((len(people), k), -1, np.int32),
+    )
+    try:
+        if users is not None and histories is None and hasattr(recommender, "factors"):
+            _rank_by_factors(lists, users, recommender.factors(), num_threads(threads), memory)
+        else:
+            _rank_by_scores(lists, recommender, users, histories, num_threads(threads), memory)
+    except _NotFiniteError as error:
+        raise not_finite(recommender, users, error.row) from None
     return TopK(lists.best_items, lists.best_scores)
 
 
+class _NotFiniteError(Exception):
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+
+@dataclass(frozen=True, slots=True)
 class _Lists:
     """The lists of B people while they fill; threads work on disjoint rows."""
 
-    def __init__(
-        self,
-        recommender: Recommender,
-        users: IntArray | None,
-        histories: csr_array | None,
-        k: int,
-        mask: csr_array | None,
-        allowed: npt.NDArray[np.bool_] | None,
-        seed: int,
-    ) -> None:
-        num_items = len(recommender.item_ids)
-        self.recommender, self.users = recommender, users
-        self.items = hash_ids(recommender.item_ids.series)
-        if histories is not None:
-            _check_shape("histories", histories, (len(users) if users is not None else histories.shape[0], num_items))
-        if users is not None:
-            ids = hash_ids(recommender.user_ids.series.gather(users))
-        elif histories is not None:
-            # A person without an id is known by the history alone: the sum of its items' hashes, in any order.
-            sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(self.items[histories.indices])])
-            ids = sums[histories.indptr[1:]] - sums[histories.indptr[:-1]]
-        else:
-            raise DataError("`users` must be given where `histories` is not; got None for both.")
-        self.people = hash_people(seed, ids)
-        rows = np.arange(len(ids)) if histories is not None or users is None else users
-        if mask is None:
-            self.cursors = self.stops = np.zeros(len(ids), np.int64)
-            self.hidden = np.zeros(0, np.int32)
-        else:
-            _check_shape("mask", mask, (len(ids) if histories is not None else len(recommender.user_ids), num_items))
-            if not mask.has_sorted_indices:
-                mask = mask.sorted_indices()
-            self.cursors, self.stops = mask.indptr[rows].astype(np.int64), mask.indptr[rows + 1].astype(np.int64)
-            self.hidden = np.require(mask.indices, np.int32, ["C", "W"])
-        if allowed is not None and allowed.shape != (num_items,):
-            raise DataError(f"`allowed` must have shape ({num_items},), one flag an item; got {allowed.shape}.")
-        self.allowed = np.zeros(0, np.bool_) if allowed is None else np.array(allowed, np.bool_)
-        self.best_scores = np.full((len(ids), k), -np.inf, np.float32)
-        self.best_items = np.full((len(ids), k), -1, np.int32)
+    people: Hashes  # (B,)
+    items: Hashes  # (I,)
+    cursors: npt.NDArray[np.int64]  # (B,) how far each row of `hidden` is used up
+    stops: npt.NDArray[np.int64]  # (B,)
+    hidden: npt.NDArray[np.int32]
+    allowed: npt.NDArray[np.bool_]  # (I,), or empty for all
+    best_scores: npt.NDArray[np.float32]  # (B, K)
+    best_items: npt.NDArray[np.int32]  # (B, K)
 
     def push(self, rows: slice, scores: npt.NDArray[np.float32], first: int) -> None:
         """Offers the scores (rows, C) of items from `first` on; overwrites them."""
@@ -144,7 +133,7 @@ class _Lists:
             self.best_items[rows],
         )
         if wrong >= 0:
-            raise not_finite(self.recommender, self.users, rows.start + wrong)
+            raise _NotFiniteError(rows.start + wrong)
 
     def finish(self, rows: slice) -> None:
         """Sorts the lists best first."""
@@ -184,15 +173,13 @@ def _rank_by_scores(
 def _rank_by_factors(
     lists: _Lists,
     users: IntArray,
-    user_factors: npt.NDArray[np.float32],
-    item_factors: npt.NDArray[np.float32],
-    item_bias: npt.NDArray[np.float32] | None,
+    factors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32] | None],
     threads: int,
     memory: int,
 ) -> None:
     import torch
 
-    num_items = len(lists.items)
+    user_factors, item_factors, item_bias = factors
     item_table = torch.from_numpy(np.ascontiguousarray(item_factors, np.float32))
     bias = None if item_bias is None else torch.from_numpy(np.ascontiguousarray(item_bias, np.float32))
     tile_rows = max(1, min(_TILE_ROWS, memory // (4 * _TILE_ITEMS * threads), -(-len(users) // threads)))
@@ -200,7 +187,7 @@ def _rank_by_factors(
     def rank(rows: slice) -> None:
         tile = torch.from_numpy(np.asarray(user_factors[users[rows]], np.float32))
         buffer = torch.empty(len(tile) * _TILE_ITEMS)
-        for chunk in slices(0, num_items, _TILE_ITEMS):
+        for chunk in slices(0, len(item_table), _TILE_ITEMS):
             width = chunk.stop - chunk.start
             product = buffer[: len(tile) * width].view(len(tile), width)
             if bias is None:
@@ -211,7 +198,7 @@ def _rank_by_factors(
         lists.finish(rows)
 
     # Each thread multiplies its own tile, so the product inside must stay on that one thread.
-    with torch_threads(1), torch.inference_mode():
+    with torch_threads(1):
         spread(rank, slices(0, len(users), tile_rows), threads)
 
 
@@ -234,6 +221,43 @@ def slices(start: int, stop: int, step: int) -> Iterator[slice]:
     """Yields consecutive slices of at most `step` that cover start..stop - 1."""
     for first in range(start, stop, step):
         yield slice(first, min(first + step, stop))
+
+
+def _hashes(recommender: Recommender, users: IntArray | None, histories: csr_array | None, items: Hashes) -> Hashes:
+    """Returns what tells the people apart, (B,), whatever their order."""
+    if histories is not None:
+        num_people = histories.shape[0] if users is None else len(users)
+        _check_shape("histories", histories, (num_people, len(items)))
+    if users is not None:
+        return hash_ids(recommender.user_ids.series.gather(users))
+    if histories is None:
+        raise DataError("`users` must be given where `histories` is not; got None for both.")
+    # Without an id, a person is known by the history alone: the sum of its items' hashes, in any order.
+    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(items[histories.indices])])
+    hashes: Hashes = sums[histories.indptr[1:]] - sums[histories.indptr[:-1]]
+    return hashes
+
+
+def _hidden(
+    recommender: Recommender,
+    users: IntArray | None,
+    histories: csr_array | None,
+    mask: csr_array | None,
+    num_people: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Returns where each person's hidden items start (B,) and stop (B,), and the items, ascending within each."""
+    if mask is None:
+        nothing = np.zeros(num_people, np.int64)
+        return nothing, nothing, np.zeros(0, np.int32)
+    rows: IntArray = np.arange(num_people)
+    num_rows = num_people
+    if users is not None and histories is None:
+        rows, num_rows = users, len(recommender.user_ids)
+    _check_shape("mask", mask, (num_rows, len(recommender.item_ids)))
+    if not mask.has_sorted_indices:
+        mask = mask.sorted_indices()
+    starts, stops = mask.indptr[rows].astype(np.int64), mask.indptr[rows + 1].astype(np.int64)
+    return starts, stops, np.require(mask.indices, np.int32, ["C", "W"])
 
 
 def _checked_users(users: npt.ArrayLike, num_users: int) -> npt.NDArray[np.int64]:
