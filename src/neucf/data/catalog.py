@@ -66,7 +66,7 @@ _ENTRIES = (
     Entry(
         "ml-latest-small",
         "MovieLens latest-small (2018): 100,836 ratings, 610 users, 9,742 movies",
-        f"{_MOVIELENS}, redistribution under the same terms",
+        "GroupLens, not for commercial use without permission; may be redistributed under the same terms",
         (("ratings.csv", "movies.csv"),),
         (_grouplens("ml-latest-small", "696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"),),
         min_rating=4,
@@ -173,7 +173,7 @@ def locate(name: str, *, download: bool = True, progress: Report | None = None) 
     # Only what is complete gets this name, so anything else was altered by hand.
     shutil.rmtree(target, ignore_errors=True)
     if progress is None:
-        Console(stderr=True).print(f"Downloading {name}. Terms: {entry.licence}.", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"downloading {name}; its terms: {entry.licence}", highlight=False, soft_wrap=True)
     reasons = []
     for source in entry.sources:
         try:

@@ -170,7 +170,7 @@ def _times(series: pl.Series, table: Table) -> IntArray:
         values = series.cast(pl.Int64, strict=False)
         if values.has_nulls():
             values = series.cast(pl.Float64, strict=False)
-        if values.has_nulls():
+        if values[0] is None:
             values = _dates(series)
     if values.dtype in (pl.Date, pl.Datetime):
         values = values.dt.epoch("us")

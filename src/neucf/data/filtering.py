@@ -31,12 +31,12 @@ def merge(
     keys = columns.users.astype(np.int64) * len(columns.item_ids) + columns.items
     weights = np.ones(len(keys)) if count else columns.weights
     ordered = np.sort(keys)
-    repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
     remains = np.ones(len(keys), bool)
     if len(repeated):
         # Only the rows of repeated pairs are put in order: by pair, then time; lexsort keeps the file's order else.
-        rows = np.flatnonzero(pl.Series(keys).is_in(pl.Series(repeated).implode()).to_numpy())
+        rows = np.flatnonzero(among(keys, repeated))
         times = np.zeros(len(rows)) if columns.timestamps is None else columns.timestamps[rows]
         rows = rows[np.lexsort((times, keys[rows]))]
         last = np.append(keys[rows][1:] != keys[rows][:-1], True)
@@ -56,6 +56,12 @@ def merge(
         timestamps=left(columns.timestamps),
     )
     return merged, left(parts)
+
+
+def among(values: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> Mask:
+    """Returns (N,) whether each value is one of `known`; many times faster than numpy's isin."""
+    found: Mask = pl.Series(values).is_in(pl.Series(known).implode()).to_numpy()
+    return found
 
 
 def core(users: IntArray, items: IntArray, k: int) -> Mask:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from neucf.data.columns import as_ids
+from neucf.data.filtering import among
 from neucf.data.grouped import NEITHER, TEST, TRAIN, Loaded, codes, read_grouped, to_columns
 from neucf.data.splits import Candidates
 from neucf.data.tables import TextFile, text_of
@@ -55,15 +56,15 @@ def load_ncf(folder: Path, prefix: str = "*") -> Loaded:
     # Test comes last: a pair that stands in both is not trained on.
     for part, pairs, path in ((TRAIN, train, train_path), (TEST, test, test_path)):
         pair_keys = _keys(pairs, columns.user_ids, columns.item_ids)
-        absent = ~np.isin(pair_keys, row_keys)
+        absent = ~among(pair_keys, row_keys)
         if absent.any():
             user, item = pairs.row(int(absent.argmax()))[:2]
             raise DataError(f"{path}: each pair must stand in {chrono_path}; user {user}, item {item} does not.")
-        parts[np.isin(row_keys, pair_keys)] = part
+        parts[among(row_keys, pair_keys)] = part
     if lists is None or negative_path is None:
         return Loaded(columns, items, parts)
 
-    unknown = ~np.isin(_keys(lists, columns.user_ids, columns.item_ids), row_keys[parts == TEST])
+    unknown = ~among(_keys(lists, columns.user_ids, columns.item_ids), row_keys[parts == TEST])
     if unknown.any():
         place = f"{negative_path}, row {lists['row'][int(unknown.argmax())]}"
         raise DataError(f"{place}: the pair that begins a line must be a row of {test_path}; it is not.")
@@ -152,7 +153,8 @@ def _padded(lists: pl.DataFrame, item_ids: pl.Series) -> npt.NDArray[np.int32]:
 def _without_positives(given: Candidates, row_keys: Keys, num_items: int) -> tuple[Candidates, int, int]:
     """Leaves out negatives that are positives of the user or repeated; returns how many of each."""
     lists = given.negatives.astype(np.int64)
-    positive = (lists >= 0) & np.isin(given.users[:, None].astype(np.int64) * num_items + lists, row_keys)
+    keys = given.users[:, None].astype(np.int64) * num_items + lists
+    positive = (lists >= 0) & among(keys.ravel(), row_keys).reshape(keys.shape)
     lists[positive] = -1
     places = lists + 1 + np.arange(len(lists))[:, None] * (num_items + 1)
     repeated = np.ones(lists.shape, bool).ravel()

@@ -140,4 +140,4 @@ def _refuse_options(source: Any, options: dict[str, str | None]) -> None:
     for option, value in options.items():
         if value is not None:
             of = source if isinstance(source, str) else "data in memory"
-            raise ConfigError(f"`{option}` has no meaning for {of}; got {value!r}. Leave it out.")
+            raise ConfigError(f"`{option}` has no meaning for {of}; got {value!r}; leave it out.")

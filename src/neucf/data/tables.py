@@ -60,7 +60,7 @@ def open_table(path: Path, *, sep: str | None = None, header: bool | None = None
     if path.suffix not in (".parquet", ".pq"):
         return TextFile(path, sep=sep, header=header)
     if sep is not None:
-        raise ConfigError(f"`sep` is for text files; got {sep!r} for {path}. Leave it out.")
+        raise ConfigError(f"`sep` is for text files; got {sep!r} for {path}; leave it out.")
     return ParquetFile(path)
 
 
