@@ -11,7 +11,7 @@ from neucf.errors import DataError
 
 Values = npt.NDArray[np.float64]
 
-# Elements a chunk of resamples may hold: 32 MiB of int64.
+# Elements a chunk of resamples may hold: 32 MiB of float64.
 _CHUNK = 1 << 22
 
 
@@ -43,9 +43,10 @@ def bootstrap_interval(
     means = np.empty((draws, *table.shape[1:]))
     for first in range(0, draws, chunk):
         num = min(chunk, draws - first)
-        picks = rng.integers(0, size, (num, size), np.int64)
-        picks += size * np.arange(num)[:, None]
-        times = np.bincount(picks.ravel(), minlength=num * size).reshape(num, size)
+        # Counting how often each user was drawn, one resample after the other, stays in cache at any M.
+        times = np.stack(
+            [np.bincount(rng.integers(0, size, size, np.int32), minlength=size) for _ in range(num)], dtype=np.float64
+        )
         means[first : first + num] = times @ table / size
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
