@@ -184,7 +184,7 @@ def locate(name: str, *, download: bool = True, progress: Report | None = None) 
         if entry.is_in(target):
             return target
         shutil.rmtree(target, ignore_errors=True)
-        reasons.append(f"{source} holds no {' and '.join(entry.layouts[0])}")
+        reasons.append(f"{source.origin} holds no {' and '.join(entry.layouts[0])}")
     raise DownloadError(f"{name} could not be downloaded: {'; '.join(reasons)}; instead {entry.where_to_put}.")
 
 

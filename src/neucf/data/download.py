@@ -50,6 +50,11 @@ class Archive:
     sha256: str
     prefix: str
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return self.url
+
     def fetch(self, folder: Path, report: Report) -> Path:
         """Streams the file into `folder`; raises DownloadError on a cut or an unreachable address."""
         target = folder / "archive.zip"
@@ -84,6 +89,11 @@ class Wheel:
     requirement: str
     sha256: str
     prefix: str
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"{self.requirement} on the package index"
 
     def fetch(self, folder: Path, report: Report) -> Path:
         """Has pip download the wheel into `folder`, never installing it; raises DownloadError with pip's reason."""
