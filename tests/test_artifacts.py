@@ -8,6 +8,8 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -498,6 +500,18 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_file_in_the_way_of_the_work_is_left_alone(tmp_path: Path, dangling: bool) -> None:
+    partial = tmp_path / "run.partial"
+    if dangling:
+        partial.symlink_to(tmp_path / "nowhere")
+    else:
+        partial.write_text("mine")
+    with pytest.raises(ArtifactError, match=r"run\.partial must be writable"), writing(tmp_path / "run", force=True):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["run.partial"]
+
+
 def test_a_second_writer_gets_one_sentence(tmp_path: Path) -> None:
     with writing(tmp_path / "run") as partial:
         with pytest.raises(ArtifactError, match="another process"), writing(tmp_path / "run", force=True):
@@ -517,6 +531,31 @@ def test_a_parent_that_is_a_file_gets_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ArtifactError, match="writable"), writing(tmp_path / "file" / "run"):
         pass
+
+
+def test_racing_writers_leave_one_whole_run(tmp_path: Path) -> None:
+    def attempt(number: int) -> None:
+        with suppress(ZeroDivisionError), writing(tmp_path / "run", force=True) as partial:
+            (partial.folder / "manifest.json").write_text(str(number))
+            (partial.folder / "other").write_text(str(number))
+            if number % 4 == 0:
+                raise ZeroDivisionError
+
+    def insist(number: int) -> None:
+        while True:
+            try:
+                return attempt(number)
+            except ArtifactError as error:
+                assert "another process" in str(error)  # noqa: PT017
+                time.sleep(0.001)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(insist, range(24)))
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["manifest.json", "other"]
+    number = (tmp_path / "run" / "manifest.json").read_text()
+    assert (tmp_path / "run" / "other").read_text() == number
+    assert int(number) % 4 > 0
 
 
 def _hold_and_wait(path: Path, ready: Any) -> None:

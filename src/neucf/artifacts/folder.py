@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def writing(path: str | Path, *, force: bool = False, resume: bool = False) -> I
         _publish(partial, run)
     except BaseException:
         if _owns(lock, partial) and not has_checkpoint(partial):
-            shutil.rmtree(partial)
+            _remove(partial)
         raise
     finally:
         os.close(lock)
@@ -116,14 +116,15 @@ def _hold(partial: Path) -> int:
     """Makes the folder and takes its lock; returns the open file that holds it."""
     try:
         while True:
-            partial.mkdir(parents=True, exist_ok=True)
-            names = {entry.name for entry in partial.iterdir()}
-            if names and LOCK not in names:
-                raise ArtifactError(f"{partial} exists and is no unfinished run. Move it, or choose another path.")
             try:
-                lock = os.open(partial / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-            except FileNotFoundError:  # its owner removed it between the two calls
-                continue
+                partial.mkdir(parents=True, exist_ok=True)
+                fresh = not os.path.lexists(partial / LOCK)
+                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
+                lock = os.open(partial / LOCK, flags, 0o600)
+            except (FileNotFoundError, FileExistsError):
+                if os.path.lexists(partial) and not partial.is_dir():
+                    raise
+                continue  # another process made or removed it between two calls
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -131,9 +132,14 @@ def _hold(partial: Path) -> int:
                 raise ArtifactError(
                     f"{partial} is being written by another process. Wait for it, or choose another path."
                 ) from None
-            if _owns(lock, partial):
-                return lock
-            os.close(lock)  # its owner has just renamed or removed it
+            if not _owns(lock, partial):  # its owner has just renamed or removed it
+                os.close(lock)
+                continue
+            if fresh and any(entry.name != LOCK for entry in partial.iterdir()):
+                (partial / LOCK).unlink()
+                os.close(lock)
+                raise ArtifactError(f"{partial} exists and is no unfinished run. Move it, or choose another path.")
+            return lock
     except OSError as error:
         raise ArtifactError(f"{partial} must be writable; got {error.strerror!r}. Choose another path.") from None
 
@@ -152,6 +158,14 @@ def _empty(partial: Path) -> None:
             shutil.rmtree(entry)
         elif entry.name != LOCK:
             entry.unlink()
+
+
+def _remove(partial: Path) -> None:
+    """Removes the folder, its lock last; once the lock is gone another process may take the folder over."""
+    _empty(partial)
+    (partial / LOCK).unlink()
+    with suppress(OSError):
+        partial.rmdir()
 
 
 def _publish(partial: Path, run: Path) -> None:
