@@ -25,77 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from lecture_bpr import Embeddings, LectureLoop
 from rich.console import Console
 from rich.table import Table
-from torch import nn, optim
-from torch.utils.data import DataLoader, Dataset
 
 from neucf import MODELS, evaluate, read_dataset, split
-from neucf.data.interactions import Interactions, Vocabulary
+from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
 from neucf.recommender import EpochRecord
 
 METRIC = "ndcg@20"
-
-# The lecture's constants.
-BATCH_SIZE, LR, EPOCHS_PER_DECAY, DECAY, WEIGHT_DECAY, DIM = 1024, 1e-3, 200, 0.95, 1e-6, 32
-
-
-class BPR(nn.Module):
-    """The lecture's net, as it stands there: log of a sigmoid, and no L2 term."""
-
-    def __init__(self, user_size: int, item_size: int, dim: int) -> None:
-        super().__init__()
-        self.user_embedding = nn.Embedding(user_size, dim)
-        self.item_embedding = nn.Embedding(item_size, dim)
-
-    def forward(self, u: torch.Tensor, i: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-        """Returns the loss of a batch of triplets, (B,) each."""
-        x_ui = torch.mul(self.user_embedding(u), self.item_embedding(i)).sum(dim=1)
-        x_uj = torch.mul(self.user_embedding(u), self.item_embedding(j)).sum(dim=1)
-        x_uij = x_ui - x_uj
-        return -torch.log(torch.sigmoid(x_uij)).mean()
-
-
-class TripletUniformPair(Dataset[tuple[Any, Any, int]]):
-    """The lecture's data set, as it stands there: ignores its index, and looks negatives up in a list."""
-
-    def __init__(self, num_item: int, user_list: dict[int, list[int]], pair: npt.NDArray[np.int64]) -> None:
-        self.num_item = num_item
-        self.user_list = user_list
-        self.pair = pair
-
-    def __getitem__(self, idx: int) -> tuple[Any, Any, int]:
-        idx = np.random.randint(len(self.pair))  # noqa: NPY002
-        u = self.pair[idx][0]
-        i = self.pair[idx][1]
-        j = np.random.randint(self.num_item)  # noqa: NPY002
-        while j in self.user_list[u]:
-            j = np.random.randint(self.num_item)  # noqa: NPY002
-        return u, i, j
-
-    def __len__(self) -> int:
-        return len(self.pair)
-
-
-class Embeddings:
-    """What the lecture's loop has learnt after some epochs, as a Recommender that `evaluate` takes."""
-
-    def __init__(self, train: Interactions, net: BPR) -> None:
-        self.user_ids: Vocabulary = train.user_ids
-        self.item_ids: Vocabulary = train.item_ids
-        self._users: npt.NDArray[np.float32] = net.user_embedding.weight.detach().numpy().copy()
-        self._items: npt.NDArray[np.float32] = net.item_embedding.weight.detach().numpy().copy()
-
-    def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:
-        """Returns scores, shapes as in Recommender."""
-        vectors = self._users[np.asarray(users)]
-        if items is None:
-            return np.asarray(vectors @ self._items.T)
-        chosen = self._items[np.asarray(items)]
-        return np.asarray(vectors @ chosen.T if chosen.ndim == 2 else np.einsum("bd,bcd->bc", vectors, chosen))
 
 
 @dataclass(frozen=True)
@@ -105,39 +45,6 @@ class Point:
     epoch: int
     seconds: float
     metric: float
-
-
-class LectureLoop:
-    """The lecture's training, epoch by epoch."""
-
-    def __init__(self, train: Interactions, seed: int) -> None:
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        self.train = train
-        self.net = BPR(train.num_users, train.num_items, DIM)
-        for p in self.net.parameters():
-            nn.init.xavier_uniform_(p)
-        self.optimizer = optim.Adam(self.net.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
-        self.scheduler = optim.lr_scheduler.ExponentialLR(self.optimizer, gamma=DECAY)
-        user_list: dict[int, list[int]] = {}
-        pairs = np.stack([train.users, train.items], axis=1).astype(np.int64)
-        for user, item in pairs.tolist():
-            user_list.setdefault(user, []).append(item)
-        self.dataset = TripletUniformPair(train.num_items, user_list, pairs)
-
-    def loader(self, workers: int) -> DataLoader[tuple[Any, Any, int]]:
-        """Returns the lecture's loader; memory is pinned for a GPU only, which this loop does not use."""
-        return DataLoader(self.dataset, batch_size=BATCH_SIZE, num_workers=workers)
-
-    def epoch(self, loader: DataLoader[tuple[Any, Any, int]]) -> float:
-        """Runs one epoch and returns its seconds."""
-        start = time.perf_counter()
-        for batch in loader:
-            loss = self.net(*batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-        return time.perf_counter() - start
 
 
 def fastest_workers(train: Interactions, choices: Sequence[int], console: Console) -> int:
@@ -166,8 +73,6 @@ def train_theirs(data: Split, epochs: int, eval_every: int, workers: int, seed: 
         if epoch % eval_every == 0 or epoch == epochs:
             kept.append((epoch, seconds, Embeddings(data.train, loop.net)))
             console.print(f"the lecture's loop: epoch {epoch}/{epochs}, {seconds:.1f} s")
-        if (epoch - 1) % EPOCHS_PER_DECAY == 0 and epoch > 1:
-            loop.scheduler.step()
     return [Point(epoch, at, _quality(model, data)) for epoch, at, model in kept]
 
 
@@ -248,9 +153,7 @@ def import_seconds() -> float:
 def show(report: dict[str, Any], console: Console) -> None:
     """Prints the report as tables."""
     theirs, target = report["theirs"], report["target"]
-    table = Table(
-        title=f"Seconds of training to validation {METRIC} of {target:.4f} (ml-latest-small, {report['split']})"
-    )
+    table = Table(title=f"Training to validation {METRIC} of {target:.4f}, ml-latest-small, {report['split']}")
     for column in ("who", "epochs", "training s", METRIC + " then", METRIC + " in the end", "times faster"):
         table.add_column(column, justify="left" if column == "who" else "right")
     table.add_row(
@@ -276,6 +179,29 @@ def show(report: dict[str, Any], console: Console) -> None:
         )
 
 
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Draws validation quality against training time, both sides."""
+    from matplotlib.figure import Figure
+
+    theirs, ours = report["theirs"], report["ours"]
+    figure = Figure(figsize=(8, 4.2), layout="constrained", dpi=150)
+    axes = figure.add_subplot(xscale="log", xlabel="seconds of training", ylabel=f"{METRIC} on validation")
+    for fit in ours:
+        axes.plot(*_columns(fit["points"]), color="tab:blue", alpha=0.8, label="bpr-mf" if fit is ours[0] else None)
+    axes.plot(*_columns(theirs["points"]), color="tab:orange", marker=".", label="the lecture's loop")
+    axes.axhline(report["target"], color="0.6", linewidth=0.8, linestyle="--", zorder=0)
+    axes.set_title(f"ml-latest-small, {report['split']}; a line a seed", fontsize=10)
+    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _columns(points: list[dict[str, float]]) -> tuple[list[float], list[float]]:
+    return [point["seconds"] for point in points], [point["metric"] for point in points]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--epochs", type=int, default=400, help="of the lecture's loop")
@@ -284,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="fits of bpr-mf")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of bpr-mf")
     parser.add_argument("--out", type=Path, help="file for the JSON, which is printed otherwise")
+    parser.add_argument("--plot", type=Path, help="file for a picture of quality against training time")
     options = parser.parse_args()
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 120)
     settings = dict(pair.split("=", 1) for pair in options.settings)
@@ -326,6 +253,8 @@ def main() -> None:
         },
     }
     show(report, console)
+    if options.plot:
+        plot(report, options.plot)
     text = json.dumps(report, indent=2)
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
