@@ -16,7 +16,7 @@ import neucf.evaluation.ranking as ranking
 from neucf.data.interactions import Vocabulary
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED
-from neucf.kernels.ranking import finish_numpy, hash_ids, mix, push_numpy
+from neucf.kernels.ranking import hash_ids, mix, push_numpy
 
 
 @dataclass
@@ -98,7 +98,6 @@ def csr_of(rows, num_items) -> csr_array:
 def kernels(request, monkeypatch):
     if request.param == "numpy":
         monkeypatch.setattr(ranking, "push", push_numpy)
-        monkeypatch.setattr(ranking, "finish", finish_numpy)
     elif not COMPILED:
         pytest.skip("numba is not installed")
 
@@ -162,10 +161,9 @@ def test_both_kernels_agree_on_any_scores(data):
     model = table(scores)
     hidden = [set(np.flatnonzero(~allowed).tolist())] * shape[0]
     expected = oracle(scores, list(model.user_ids), list(model.item_ids), k, hidden, 0)
-    for pair in [(ranking.push, ranking.finish), (push_numpy, finish_numpy)]:
+    for push in (ranking.push, push_numpy):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ranking, "push", pair[0])
-            patch.setattr(ranking, "finish", pair[1])
+            patch.setattr(ranking, "push", push)
             ranked = ranking.top_k(model, np.arange(shape[0]), k, allowed=allowed, threads=1)
         assert ranked.items.tolist() == expected
 

@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 from neucf.data.interactions import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import num_threads, spread, torch_threads
-from neucf.kernels.ranking import Hashes, finish, hash_ids, hash_people, push
+from neucf.kernels.ranking import Hashes, hash_ids, hash_people, push
 from neucf.recommender import Recommender, to_numpy
 
 # A thread's product buffer of 256 x 1,024 float32 is 1 MiB: it stays in a core's second-level cache.
@@ -97,7 +97,7 @@ def top_k(
             _rank_by_scores(lists, recommender, users, histories, num_threads(threads), memory)
     except _NotFiniteError as error:
         raise not_finite(recommender, users, error.row) from None
-    return TopK(lists.best_items, lists.best_scores)
+    return TopK(lists.best_items[:, ::-1].copy(), lists.best_scores[:, ::-1].copy())
 
 
 class _NotFiniteError(Exception):
@@ -115,8 +115,8 @@ class _Lists:
     stops: npt.NDArray[np.int64]  # (B,)
     hidden: npt.NDArray[np.int32]
     allowed: npt.NDArray[np.bool_]  # (I,), or empty for all
-    best_scores: npt.NDArray[np.float32]  # (B, K)
-    best_items: npt.NDArray[np.int32]  # (B, K)
+    best_scores: npt.NDArray[np.float32]  # (B, K), worst first
+    best_items: npt.NDArray[np.int32]  # (B, K), worst first
 
     def push(self, rows: slice, scores: npt.NDArray[np.float32], first: int) -> None:
         """Offers the scores (rows, C) of items from `first` on; overwrites them."""
@@ -134,10 +134,6 @@ class _Lists:
         )
         if wrong >= 0:
             raise _NotFiniteError(rows.start + wrong)
-
-    def finish(self, rows: slice) -> None:
-        """Sorts the lists best first."""
-        finish(self.people[rows], self.items, self.best_scores[rows], self.best_items[rows])
 
 
 def _rank_by_scores(
@@ -165,7 +161,6 @@ def _rank_by_scores(
         def rank(rows: slice, scores: npt.NDArray[np.float32] = scores, offset: int = tile.start) -> None:
             # A copy, since ranking overwrites and the model may have lent its own memory.
             lists.push(rows, np.array(scores[rows.start - offset : rows.stop - offset], order="C"), 0)
-            lists.finish(rows)
 
         spread(rank, slices(tile.start, tile.stop, max(1, _TILE_ROWS * _TILE_ITEMS // num_items)), threads)
 
@@ -195,7 +190,6 @@ def _rank_by_factors(
             else:
                 torch.addmm(bias[chunk], tile, item_table[chunk].T, out=product)
             lists.push(rows, product.numpy(), chunk.start)
-        lists.finish(rows)
 
     # Each thread multiplies its own tile, so the product inside must stay on that one thread.
     with torch_threads(1):
