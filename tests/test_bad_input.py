@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from neucf.data.readers import read_dataset
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError, DataError, NeucfError
 
 HEADER = "userId,movieId,rating,timestamp\n"
 
@@ -62,6 +64,10 @@ def write(tmp_path: Path) -> Callable[[str | bytes, str], Path]:
         ('1,"1\n0",4.0,5\n1,12,bad,5\n', 4, "rating .* got 'bad'"),
         ('1,"10,4.0,5\n1,12,3.0,5\n', 2, "cannot be read"),
         ('1,1"0,4.0,5\n1,12,3.0,5\n', 2, "quotation marks"),
+        ('1,"1",4.0,5\n1,a",3.0,5\n', 3, "quotation marks"),
+        # A stray mark that joins two rows into one of the right width.
+        ('1,"1\n2,"3",4.0,5\n4,5",4.0,5\n', 2, "cannot be read"),
+        ("\n\n1,10,4.0\n", 4, "too few"),
     ],
 )
 def test_row_is_named(write: Callable[..., Path], content: str, row: int, rule: str) -> None:
@@ -69,6 +75,32 @@ def test_row_is_named(write: Callable[..., Path], content: str, row: int, rule: 
     message = refusal(path)
     assert message.startswith(f"{path}, row {row}: ")
     assert re.search(rule, message), message
+
+
+def test_header_with_a_stray_mark(write: Callable[..., Path]) -> None:
+    assert "row 1: quotation marks must come in pairs" in refusal(write('us"er,item\n1,"2"\n3,4\n'))
+
+
+@given(
+    st.lists(st.sampled_from([b",", b'"', b"\n", b"\r", b"\xff", b"\0", b"\t", b"::", b"1", b"x"]), max_size=4),
+    st.data(),
+)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_damaged_file_is_read_or_refused(
+    write: Callable[..., Path], insertions: list[bytes], data: st.DataObject
+) -> None:
+    content = b'userId,movieId,rating,timestamp\n1,10,4.0,5\n2,"a,b",3.0,6\n'
+    for inserted in insertions:
+        at = data.draw(st.integers(0, len(content)))
+        content = content[:at] + inserted + content[at:]
+    path = write(content)
+    try:
+        outcome = f"{path}: {len(read_dataset(path).interactions)} rows"
+    except NeucfError as error:
+        outcome = str(error)
+    assert outcome.startswith(str(path))
+    assert "\n" not in outcome
+    assert not outcome.endswith(": 0 rows")
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])

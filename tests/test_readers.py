@@ -85,6 +85,12 @@ def test_empty_last_column_is_no_short_row(write: Callable[..., Path]) -> None:
     check_rows(read_dataset(write(quoted)))
 
 
+def test_blank_lines_and_quoted_line_breaks(write: Callable[..., Path]) -> None:
+    check_rows(read_dataset(write("user, item ,rating,time\n\n\nann,tea,4.5,30\n\nbob,tea,2,10\nann,jam,3,20\n\n")))
+    path = write('user,item,note\n\nann,tea,"a\nb"\nbob,"tea\ncup",""\n')
+    assert externals(read(path)) == [("ann", "tea"), ("bob", "tea\ncup")]
+
+
 def test_columns_by_position_mean_no_header(write: Callable[..., Path]) -> None:
     path = write("30,ann,tea,4.5\n10,bob,tea,2\n20,ann,jam,3\n")
     check_rows(read_dataset(path, user_col="2", item_col="3", rating_col="4", time_col="1"))

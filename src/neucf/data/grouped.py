@@ -13,7 +13,7 @@ import polars as pl
 from neucf.data.columns import Columns
 from neucf.data.interactions import IntArray
 from neucf.data.splits import Candidates
-from neucf.data.tables import text_of
+from neucf.data.text import text_of
 from neucf.errors import DataError
 
 TRAIN, TEST, NEITHER = 0, 1, -1

@@ -12,7 +12,7 @@ from neucf.data.columns import as_ids
 from neucf.data.filtering import among
 from neucf.data.grouped import NEITHER, TEST, TRAIN, Loaded, codes, read_grouped, to_columns
 from neucf.data.splits import Candidates
-from neucf.data.tables import TextFile, text_of
+from neucf.data.text import TextFile, text_of
 from neucf.data.titles import SCHEMA, read_items
 from neucf.errors import DataError
 

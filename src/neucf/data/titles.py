@@ -10,7 +10,8 @@ from typing import TypeAlias
 import polars as pl
 
 from neucf.data.columns import as_ids, guess
-from neucf.data.tables import Table, bytes_of, open_table
+from neucf.data.tables import Table, open_table
+from neucf.data.text import bytes_of
 from neucf.errors import DataError
 
 Row: TypeAlias = tuple[str, str | None, int | None, list[str]]
