@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from neucf.artifacts import Partial, claim, load_checkpoint, open_run, save_checkpoint, write_run
+from neucf.artifacts import Partial, Run, claim, load_checkpoint, open_run, save_checkpoint, write_run, write_weights
+from neucf.artifacts.manifest import FIRST_WEIGHTS
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.shares import parse_spec, parse_valid
 from neucf.data.splits import Split
 from neucf.data.splitting import split
 from neucf.errors import ConfigError, DataError
-from neucf.evaluation.protocols import full_ranking
+from neucf.evaluation import evaluate
 from neucf.models import MODELS, Model
 from neucf.recommender import EpochRecord
 
@@ -46,6 +47,9 @@ class Plan:
         threads: CPU threads; None for every core.
         refit: Whether to train anew on train and validation for the epochs chosen; None: only for `fixed`.
         init_from: A run whose weights to start from.
+        halves: Runs of a gmf and an mlp that a neumf starts from; its settings `gmf` and `mlp` say the same.
+        protocol: How validation is evaluated once training ends.
+        ks: List lengths of that evaluation.
     """
 
     model: str
@@ -58,6 +62,9 @@ class Plan:
     threads: int | None = None
     refit: bool | None = None
     init_from: Path | None = None
+    halves: tuple[Path, Path] | None = None
+    protocol: str = "full"
+    ks: tuple[int, ...] = KS
 
     @property
     def refits(self) -> bool:
@@ -72,8 +79,21 @@ class Plan:
                 raise ConfigError(
                     f"`--init-from` needs a model that starts from weights; got {self.model}. Leave it out."
                 )
-            model.start_from = open_run(self.init_from).model
+            model.start_from(open_run(self.init_from).model)
         return model
+
+    @property
+    def half_runs(self) -> tuple[Path, Path] | None:
+        """The runs to start from by `halves` or by the settings `gmf` and `mlp`; raises ConfigError if unusable."""
+        model = self.new_model()
+        named = (str(getattr(model.config, "gmf", "")), str(getattr(model.config, "mlp", "")))
+        if self.halves is None and not any(named):
+            return None
+        if not hasattr(model, "halves"):
+            raise ConfigError(f"`halves` must be given to neumf only; got {self.model}. Leave them out.")
+        if self.halves is None and not all(named):
+            raise ConfigError(f"`gmf` and `mlp` must both name a run, or neither; got {named[0]!r} and {named[1]!r}.")
+        return self.halves or (Path(named[0]), Path(named[1]))
 
     @property
     def metric(self) -> str | None:
@@ -82,12 +102,12 @@ class Plan:
 
     def check(self) -> None:
         """Checks what can be checked before any data is read; raises ConfigError."""
-        self.new_model()
+        _ = self.half_runs  # reading it checks it
         parse_spec(self.split)
         if self.valid is not None:
             parse_valid(self.valid)
         if self.device not in ("auto", "cpu"):
-            from neucf.models.neural import resolve_device
+            from neucf.models.engine_choice import resolve_device
 
             resolve_device(self.device)
 
@@ -113,7 +133,13 @@ class Fitted:
 
 
 def fit_into(
-    partial: Partial, plan: Plan, dataset: Dataset, parts: Split | None = None, *, watch: Watch | None = None
+    partial: Partial,
+    plan: Plan,
+    dataset: Dataset,
+    parts: Split | None = None,
+    *,
+    watch: Watch | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> Fitted:
     """Trains as planned and fills a run folder.
 
@@ -126,6 +152,7 @@ def fit_into(
         dataset: What to train on.
         parts: Its split, where the caller has made it already.
         watch: Called after each epoch.
+        record: What else the manifest says; an interrupted run goes on only if it is asked for the same.
     """
     if not len(dataset.interactions):
         raise DataError(
@@ -140,30 +167,54 @@ def fit_into(
         "seed": plan.seed,
         "refit": plan.refits,
         "init_from": None if plan.init_from is None else str(plan.init_from),
+        "halves": None if plan.half_runs is None else [str(half) for half in plan.half_runs],
+        **(record or {}),
     }
+    halves = open_halves(plan, parts)
     config = plan.new_model().config.model_dump(mode="json")
     claim(partial.folder, {"model": plan.model, "config": config, "data": dataset.interactions.sha256(), **asked})
 
     first_fit = partial.folder / FIRST_FIT
     if first_fit.exists():
-        first = json.loads(first_fit.read_text())
+        fit, metrics = json.loads(first_fit.read_text())
     else:
-        model, first = _fit(plan, partial, parts.train, parts.valid, "fit", watch)
+        model, fit = _fit(plan, partial, parts.train, parts.valid, "fit", watch, [half.first_model for half in halves])
+        metrics = {"valid": None}
         if parts.valid is not None:
-            evaluation = full_ranking(model, parts, on="valid", ks=KS, seed=plan.seed, threads=plan.threads)
-            first["valid"] = evaluation.to_json(plan.split, plan.split_seed, plan.seed)
-    fits = [first]
+            evaluation = evaluate(model, parts, "valid", plan.protocol, plan.ks, seed=plan.seed, threads=plan.threads)
+            metrics["valid"] = evaluation.to_json(plan.split, plan.split_seed, plan.seed)
+        if plan.refits and parts.valid is not None:
+            # An interrupted refit goes on from here.
+            write_weights(partial.folder / FIRST_WEIGHTS, model)
+            first_fit.write_text(json.dumps([fit, metrics]))
+    fits = [fit]
     if plan.refits and parts.valid is not None:
-        first_fit.write_text(json.dumps(first))
         whole = concatenate(parts.train, parts.valid)
-        model, again = _fit(plan, partial, whole, None, "refit", watch, stop_after=first["epoch"])
-        fits.append(again)
+        refitted = [half.model for half in halves]
+        model, refit = _fit(plan, partial, whole, None, "refit", watch, refitted, stop_at=fit["epochs"])
+        fits.append(refit)
         first_fit.unlink()
 
-    metrics = {"valid": first.get("valid")}
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     write_run(partial.folder, model=model, split=parts, dataset=dataset, manifest=manifest)
     return Fitted(model, parts, manifest)
+
+
+def open_halves(plan: Plan, parts: Split) -> list[Run]:
+    """Opens the runs that a neumf starts from; raises ConfigError unless they were trained on this very split."""
+    paths = plan.half_runs
+    if paths is None:
+        return []
+    runs = [open_run(path) for path in paths]
+    for name, run in zip(("gmf", "mlp"), runs, strict=True):
+        if run.model.name != name:
+            raise ConfigError(f"`{name}` must be a run of {name}; {run.path} is one of {run.model.name}.")
+        if run.split.train.sha256() != parts.train.sha256():
+            raise ConfigError(
+                f"`{name}` must be trained on this run's train rows, else it may have seen what is held out; "
+                f"{run.path} was trained on others. Train it with the same data, --split, --split-seed and --valid."
+            )
+    return runs
 
 
 def _fit(
@@ -173,19 +224,22 @@ def _fit(
     valid: Interactions | None,
     stage: str,
     watch: Watch | None,
-    stop_after: int | None = None,
+    halves: Sequence[Model],
+    stop_at: Sequence[int] | None = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Returns a fitted model, and what the manifest says of the fit."""
     model = plan.new_model()
-    if stop_after is not None and hasattr(model, "stop_after"):
-        model.stop_after = stop_after
+    if halves:
+        model.halves = tuple(halves)  # type: ignore[attr-defined]
+    if stop_at is not None:
+        model.stop_at(tuple(stop_at))
     start = time.perf_counter()
     with _RunMonitor(partial, stage, watch) as monitor:
         model.fit(train, valid, seed=plan.seed, device=plan.device, threads=plan.threads, monitor=monitor)
     return model, {
         "stage": stage,
         "rows": len(train),
-        "epoch": model.best_epoch,
+        "epochs": list(model.best_epochs),
         "engine": model.engine,
         "seconds": round(time.perf_counter() - start, 3),
     }

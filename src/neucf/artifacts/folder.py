@@ -95,6 +95,19 @@ def claim(folder: Path, request: Mapping[str, Any]) -> None:
         )
 
 
+def unfinished_request(path: str | Path) -> dict[str, Any] | None:
+    """Returns what the unfinished run of `path` was asked for; None where there is none to go on from."""
+    run = Path(path).resolve()
+    partial = run.with_name(f"{run.name}.partial")
+    if not has_checkpoint(partial):
+        return None
+    try:
+        asked = json.loads((partial / REQUEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return asked if isinstance(asked, dict) else None
+
+
 def _difference(before: Any, now: Any, key: str = "") -> str | None:
     """Returns where two trees first differ, the place named like `config.dim`."""
     if isinstance(before, dict) and isinstance(now, dict):

@@ -17,6 +17,8 @@ FORMAT = 1
 MANIFEST, METRICS, LOG, CURVE = "manifest.json", "metrics.json", "log.jsonl", "curve.png"
 USERS, ITEMS, INTERACTIONS, CANDIDATES = "users.parquet", "items.parquet", "interactions.parquet", "candidates.parquet"
 WEIGHTS = "weights.safetensors"
+# What the first fit learnt, where the model was then trained anew on train and validation.
+FIRST_WEIGHTS = "first.safetensors"
 # A manifest is read whole before anything is checked.
 MAX_BYTES = 64 << 20
 
@@ -27,6 +29,7 @@ FileName: TypeAlias = Literal[
     "interactions.parquet",
     "candidates.parquet",
     "weights.safetensors",
+    "first.safetensors",
     "metrics.json",
     "log.jsonl",
     "curve.png",

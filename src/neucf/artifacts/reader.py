@@ -13,6 +13,7 @@ import polars as pl
 
 from neucf.artifacts.manifest import (
     CANDIDATES,
+    FIRST_WEIGHTS,
     INTERACTIONS,
     ITEMS,
     USERS,
@@ -57,6 +58,16 @@ class Run:
     below_threshold: Interactions
     items: pl.DataFrame | None
 
+    @property
+    def first_model(self) -> Model:
+        """The model trained on train alone, which validation may judge: `model`, unless that was trained anew."""
+        entry = ModelEntry.model_validate(self.manifest["model"])
+        if entry.fitted_on == "train":
+            return self.model
+        if FIRST_WEIGHTS not in self.manifest["files"]:
+            raise ArtifactError(f"{self.path} must hold {FIRST_WEIGHTS}, the weights of its first fit; it does not.")
+        return _restore(self.path / FIRST_WEIGHTS, entry, self.split.train)
+
 
 def open_run(path: str | Path) -> Run:
     """Opens a run folder; a folder from a stranger is safe to open.
@@ -76,7 +87,7 @@ def open_run(path: str | Path) -> Run:
     return Run(
         path=folder,
         manifest=raw,
-        model=_restore(folder / WEIGHTS, manifest.model, split),
+        model=_restore(folder / WEIGHTS, manifest.model, _trained_on(manifest.model, split)),
         split=split,
         below_threshold=split.train.take(np.empty(0, np.int64)) if below is None else below,
         items=items,
@@ -179,7 +190,13 @@ def _read_candidates(file: Path, manifest: Manifest) -> Candidates | None:
     return Candidates(users=arrays["user"], positives=arrays["positive"], negatives=arrays["negatives"])
 
 
-def _restore(file: Path, entry: ModelEntry, split: Split) -> Model:
+def _trained_on(entry: ModelEntry, split: Split) -> Interactions:
+    if entry.fitted_on == "train and valid" and split.valid is not None:
+        return concatenate(split.train, split.valid)
+    return split.train
+
+
+def _restore(file: Path, entry: ModelEntry, train: Interactions) -> Model:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -187,9 +204,6 @@ def _restore(file: Path, entry: ModelEntry, split: Split) -> Model:
         model = MODELS[entry.name](**entry.config)
     except ConfigError as error:
         raise ArtifactError(f"The run's model cannot be built: {error}") from None
-    train = split.train
-    if entry.fitted_on == "train and valid" and split.valid is not None:
-        train = concatenate(train, split.valid)
     try:
         # The library checks every offset against the size of the file before it allocates.
         arrays = load_file(file)

@@ -64,7 +64,7 @@ def save(model: Model, path: str | Path, *, force: bool = False) -> None:
 def write_run(
     folder: Path, *, model: Model, split: Split, dataset: Dataset | None, manifest: Mapping[str, Any]
 ) -> None:
-    """Writes everything that `open_run` reads; log.jsonl and curve.png must stand in the folder before.
+    """Writes everything that `open_run` reads; log.jsonl, curve.png and first.safetensors must stand there before.
 
     Args:
         folder: The partial folder, from `writing`.
@@ -79,7 +79,7 @@ def write_run(
     _interactions(parts).write_parquet(folder / INTERACTIONS)
     if split.candidates is not None:
         _candidates(split.candidates).write_parquet(folder / CANDIDATES)
-    _write_weights(folder, model)
+    write_weights(folder / WEIGHTS, model)
     write_json(folder / METRICS, manifest.get("metrics", {}))
     whole = {
         **manifest,
@@ -106,6 +106,13 @@ def write_run(
         },
     }
     write_json(folder / MANIFEST, whole)
+
+
+def write_weights(file: Path, model: Model) -> None:
+    """Writes what a fitted model learnt as a safetensors file."""
+    from safetensors.numpy import save_file
+
+    save_file({name: np.ascontiguousarray(array) for name, array in model.arrays().items()}, file)
 
 
 def write_json(file: Path, value: Any) -> None:
@@ -174,12 +181,6 @@ def _candidates(candidates: Candidates) -> pl.DataFrame:
             "negatives": pl.Series(negatives, dtype=pl.Array(pl.Int32, width)),
         }
     )
-
-
-def _write_weights(folder: Path, model: Model) -> None:
-    from safetensors.numpy import save_file
-
-    save_file({name: np.ascontiguousarray(array) for name, array in model.arrays().items()}, folder / WEIGHTS)
 
 
 def _fitted_on(model: Model, split: Split) -> str:
