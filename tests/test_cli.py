@@ -197,7 +197,7 @@ def test_a_net_trains_logs_and_finds_the_kinds(clusters: Path, tmp_path: Path, n
     assert manifest["model"]["config"]["dim"] == 4
     assert manifest["seed"] == 3
     assert [fit["stage"] for fit in manifest["fits"]] == ["fit"]
-    assert manifest["fits"][0]["epoch"] == manifest["model"]["best_epoch"]
+    assert manifest["fits"][0]["epochs"] == [manifest["model"]["best_epoch"]]
     similar = json.loads(neucf("similar", run, "10", "-k", 5, "--json").out)
     assert similar["item_id"] == 10
     assert sum(item["item_id"] >= 10 for item in similar["items"]) >= 4
@@ -214,13 +214,13 @@ def test_refit_trains_on_train_and_validation_up_to_the_epoch_chosen(
     assert (first["stage"], second["stage"]) == ("fit", "refit")
     assert opened.split.valid is not None
     assert second["rows"] == first["rows"] + len(opened.split.valid)
-    assert second["epoch"] == first["epoch"]
+    assert second["epochs"] == first["epochs"]
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in log if line["stage"] == "refit"] == list(range(1, first["epoch"] + 1))
+    assert [line["epoch"] for line in log if line["stage"] == "refit"] == list(range(1, first["epochs"][0] + 1))
     assert len(opened.model.train) == second["rows"]
-    refused = neucf("evaluate", run, "--on", "valid")
-    assert refused.code == 2
-    assert "trained on" in refused.err
+    # Validation judges what was never trained on it.
+    again = json.loads(neucf("evaluate", run, "--on", "valid", "--json").out)
+    assert again["metrics"]["ndcg@20"]["mean"] == opened.manifest["metrics"]["valid"]["metrics"]["ndcg@20"]["mean"]
 
 
 def test_an_interrupted_training_resumes_to_the_same_weights(
@@ -252,6 +252,47 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert [line["epoch"] for line in log] == list(range(1, len(log) + 1))
 
 
+def test_an_interrupted_refit_goes_on_without_the_first_fit(
+    clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
+    assert neucf("train", clusters, "--out", tmp_path / "whole", *settings).code == 0
+    fits = open_run(tmp_path / "whole").manifest["fits"]
+    assert fits[0]["epochs"][0] >= 2
+    seen = []
+
+    def interrupt(_: TrainingBar, record: Any) -> None:
+        seen.append(record.epoch)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBar, "__call__", interrupt)
+        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    assert seen == [1, 2, 3, 4, 1, 2]
+    assert neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume").code == 0
+    whole, resumed = open_run(tmp_path / "whole"), open_run(tmp_path / "run")
+    assert resumed.manifest["fits"][0]["seconds"] > 0
+    assert resumed.manifest["metrics"] == whole.manifest["metrics"]
+    for name, array in whole.model.arrays().items():
+        assert np.array_equal(array, resumed.model.arrays()[name])
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    stages = [(line["stage"], line["epoch"]) for line in log]
+    assert stages == [("fit", epoch) for epoch in range(1, 5)] + [
+        ("refit", epoch) for epoch in range(1, fits[0]["epochs"][0] + 1)
+    ]
+
+
+def test_starts_from_another_run(clusters: Path, tmp_path: Path, neucf: Call) -> None:
+    settings = ("--model", "mf", "--set", "dim=4", "--set", "epochs=3", "--set", "lr=0.05")
+    assert neucf("train", clusters, "--out", tmp_path / "first", *settings).code == 0
+    still = ("--model", "mf", "--set", "dim=4", "--set", "epochs=1", "--set", "lr=1e-12", "--seed", 5)
+    done = neucf("train", clusters, "--out", tmp_path / "second", *still, "--init-from", tmp_path / "first")
+    assert done.code == 0, done.err
+    first, second = (open_run(tmp_path / name).model.arrays() for name in ("first", "second"))
+    assert all(np.allclose(first[name], second[name], atol=1e-6) for name in first)
+
+
 def test_force_replaces_a_run(timed: Path, tmp_path: Path, neucf: Call) -> None:
     before = (timed / "manifest.json").read_text()
     arguments = ("train", tmp_path / "timed.csv", "--model", "popularity", "--out", timed)
@@ -279,6 +320,8 @@ def test_models_lists_names_and_settings(neucf: Call) -> None:
     assert "bpr-mf" in names
     settings = neucf("models", "bpr-mf").out
     assert "patience" in settings
+    assert "lazy-adam" in settings
+    assert "number > 0" in settings
     assert max(map(len, settings.splitlines())) <= 80
     assert neucf("models", "bprmf").code == 2
 

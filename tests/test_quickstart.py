@@ -59,7 +59,7 @@ def test_from_a_named_set_to_titles(
     assert [open_run(folder).model.name for folder in folders] == list(quickstart.MODELS_SHOWN)
     assert all(str(folder) in done.out for folder in folders)
     rated = done.out.partition("rated highest")[2].partition("suggests")[0].splitlines()
-    assert [line.split()[0] for line in rated if line.startswith(" " * 6)] == ["5"] * 5
+    assert [line.split()[0] for line in rated if line.startswith("      ") and line.strip()] == ["5"] * 5
     # Called again, it replaces its own runs.
     assert neucf("quickstart", "--threads", 1).code == 0
 

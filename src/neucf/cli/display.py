@@ -69,14 +69,12 @@ def counting(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """Returns an empty table in the house style; the columns named in `right` are numbers."""
+    """Returns an empty table in the house style; the columns named in `right` are numbers. The first never wraps."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = set(right)
-    for column in columns:
-        if column in numbers:
-            made.add_column(column, justify="right", no_wrap=True)
-        else:
-            made.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        number = column in numbers
+        made.add_column(column, justify="right" if number else "left", no_wrap=number or place == 0, overflow="fold")
     return made
 
 
@@ -105,8 +103,8 @@ def next_steps(commands: Sequence[str]) -> None:
 
 def metric_title(key: str) -> str:
     """Returns nDCG@20 for ndcg@20."""
-    name, _, k = key.partition("@")
-    return f"{METRIC_TITLES.get(name, name.capitalize())}@{k}"
+    name, at, k = key.partition("@")
+    return f"{METRIC_TITLES.get(name, name.capitalize())}{at}{k}"
 
 
 def shown(path: Path) -> str:

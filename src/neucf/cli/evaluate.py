@@ -30,22 +30,19 @@ def evaluate(
 ) -> None:
     """Evaluate RUN, by default on its test part.
 
-    The test part judges a finished choice once; choose settings on validation (`--on valid`).
+    The test part judges a finished choice once; choose settings on validation (`--on valid`), where a refitted run
+    is judged by the model it was before.
     """
     from neucf.artifacts import open_run
     from neucf.cli import display, reports
-    from neucf.errors import ConfigError
     from neucf.evaluation import evaluate as measure
 
     opened = open_run(run)
-    if on == "valid" and opened.manifest["model"]["fitted_on"] == "train and valid":
-        raise ConfigError(
-            f"`on` must be test for {run}: its model was trained on validation too (--refit); "
-            "metrics.json there holds what it reached on validation before."
-        )
+    # Only a model that never saw validation may be judged on it.
+    model = opened.first_model if on == "valid" else opened.model
     with display.busy(f"Ranking for the {on} part"):
         evaluation = measure(
-            opened.model, opened.split, on, protocol, tuple(sorted(set(k or (10, 20)))),
+            model, opened.split, on, protocol, tuple(sorted(set(k or (10, 20)))),
             seed=seed, threads=threads, ties=ties,
         )  # fmt: skip
     spec, split_seed = opened.manifest["split"], opened.manifest["split_seed"]

@@ -53,7 +53,8 @@ class TrainingBar:
         if record.valid_metrics and self._metric:
             self._reached = f"{display.metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0
-        text = f"{record.epoch}/{record.epochs}  loss {record.loss:.4f}  {self._reached}  {rate:.1f} M/s"
+        parts = (f"{record.epoch}/{record.epochs}", f"loss {record.loss:.4f}", self._reached, f"{rate:.1f} M/s")
+        text = "  ".join(filter(None, parts))
         if self._task is not None:
             self._progress.update(self._task, completed=record.epoch, total=record.epochs, text=text)
         now = time.monotonic()

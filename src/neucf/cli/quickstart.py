@@ -62,7 +62,7 @@ def quickstart(
     display.next_steps(
         [
             f"neucf recommend {display.shown(run)} --user {known[len(known) // 2]}",
-            f"neucf evaluate {display.shown(run)} -k 5 -k 50",
+            f"neucf evaluate {display.shown(run)} --on valid",
             "neucf train YOUR_FILE.csv --model bpr-mf --out runs/mine",
             "neucf models bpr-mf",
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.markup import escape
@@ -72,6 +72,9 @@ def dataset_summary(dataset: Dataset) -> None:
     rows["titles"] = "yes" if dataset.items is not None else "no"
     if dataset.fixed is not None:
         rows["published split"] = "yes (--split fixed)"
+    dropped = report.negatives_positive + report.negatives_repeated
+    if dropped:
+        rows["candidates dropped"] = f"{dropped:,} (positives of their user, or repeats)"
     optional = ("below the threshold", "merged duplicates", "below the k-core")
     display.heading(dataset.name)
     display.pairs({name: text for name, text in rows.items() if text != "0" or name not in optional})
@@ -101,8 +104,8 @@ def training_summary(fitted: Fitted, run: Path) -> None:
         f"{len(part):,} {name}" for name in ("train", "valid", "test") if (part := getattr(split, name)) is not None
     ]
     rows = {"split": f"{fitted.manifest['split']}, seed {fitted.manifest['split_seed']}: {', '.join(sizes)}"}
-    if fits[0]["epoch"] is not None:
-        rows["epoch kept"] = str(fits[0]["epoch"])
+    if fits[0]["epochs"]:
+        rows["epoch kept"] = str(fits[0]["epochs"][0])
     rows["training"] = ", then ".join(
         f"{fit['seconds']:.1f} s on {fit['rows']:,} rows ({fit['engine']})" for fit in fits
     )
@@ -151,10 +154,13 @@ def results_table(results: Mapping[str, tuple[Evaluation, float]], keys: Sequenc
     """Prints models judged alike beside each other: metrics with 95 % intervals, and seconds of training."""
     first, _ = next(iter(results.values()))
     title = f"Results: {protocol_title(first.protocol, first.on, first.ties)}"
-    columns = [column for key in keys for column in (display.metric_title(key), f"95 % of {display.metric_title(key)}")]
+    columns = [column for key in keys for column in (display.metric_title(key), "95 % interval")]
     made = display.table("model", *columns, "training", right=(*columns, "training"))
     for name, (evaluation, seconds) in results.items():
-        cells = [cell for key in keys for cell in (f"{evaluation.mean(key):.4f}", _interval(*evaluation.interval(key)))]
+        cells = []
+        for key in keys:
+            low, high = evaluation.interval(key)
+            cells += [f"{evaluation.mean(key):.4f}", f"{low:.3f} to {high:.3f}"]
         made.add_row(escape(name), *cells, f"{seconds:.1f} s")
     display.show(title, made)
 
@@ -169,14 +175,23 @@ def model_names(classes: Mapping[str, type[Model]]) -> None:
 
 def model_settings(cls: type[Model]) -> None:
     """Prints the settings of a model, from its config class."""
-    fields = cls.config_class.model_fields
-    if not fields:
+    properties: dict[str, dict[str, Any]] = cls.config_class.model_json_schema()["properties"]
+    if not properties:
         display.say(f"{cls.name} has no settings.")
         return
-    made = display.table("key", "default", "what")
-    for key, field in fields.items():
-        made.add_row(key, escape(str(field.default)), escape(field.description or ""))
+    made = display.table("key", "default", "takes", "what")
+    for key, schema in properties.items():
+        made.add_row(key, escape(str(schema["default"])), _takes(schema), escape(schema.get("description", "")))
     display.show(f"Settings of {cls.name}, for --set key=value", made)
+
+
+def _takes(schema: Mapping[str, Any]) -> str:
+    """Returns the values a setting takes, from its JSON schema."""
+    if "enum" in schema:
+        return ", ".join(schema["enum"])
+    bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = [f"{sign} {schema[bound]:g}" for bound, sign in bounds.items() if bound in schema]
+    return " ".join([str(schema.get("type", "")), ", ".join(limits)]).strip()
 
 
 def _interval(low: float, high: float) -> str:
