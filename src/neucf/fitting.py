@@ -167,7 +167,7 @@ def fit_into(
         "seed": plan.seed,
         "refit": plan.refits,
         "init_from": None if plan.init_from is None else str(plan.init_from),
-        "halves": None if plan.half_runs is None else [str(half) for half in plan.half_runs],
+        "halves": None if plan.half_runs is None else [half.name for half in plan.half_runs],
         **(record or {}),
     }
     halves = open_halves(plan, parts)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from neucf import __version__
-from neucf.cli import data, evaluate, models, quickstart, recommend, train
+from neucf.cli import data, evaluate, models, quickstart, recommend, run, train
 from neucf.errors import NeucfError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command(context_settings={"allow_extra_args": True})(recommend.recommend)
 app.command()(recommend.similar)
+app.command()(run.run)
 
 
 def _print_version(wanted: bool) -> None:

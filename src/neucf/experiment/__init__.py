@@ -1,0 +1,8 @@
+"""Experiments: a recipe of models, trained and judged alike, as one leaderboard."""
+
+from neucf.experiment.leaderboard import Leaderboard
+from neucf.experiment.recipe import Recipe, load_recipe, recipe_names
+from neucf.experiment.records import Result
+from neucf.experiment.running import run
+
+__all__ = ["Leaderboard", "Recipe", "Result", "load_recipe", "recipe_names", "run"]

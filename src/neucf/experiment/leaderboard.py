@@ -1,0 +1,241 @@
+"""Leaderboard: a recipe's results, averaged over seeds, with published numbers beside, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from neucf.artifacts.writer import write_json
+from neucf.evaluation.titles import metric_title, protocol_title
+from neucf.experiment.recipe import PublishedTable, Recipe
+from neucf.experiment.records import Result
+
+# By protocol, shown beside the metric that chooses, at its k; the files hold every metric.
+SUMMARISED = {"full": ("ndcg", "recall"), "sampled": ("ndcg", "hit")}
+SELECTED_ON_TEST = "†"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric's mean over seeds, and its deviation; None with a single seed."""
+
+    mean: float
+    deviation: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """Summarises one value a seed, at least one."""
+        return cls(mean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        # Three of these and a label must fit 80 columns.
+        return f"{self.mean:.4f}" + ("" if self.deviation is None else f" ±{self.deviation:.4f}".replace("±0", "±"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One label: how it did on average, and what went wrong.
+
+    Attributes:
+        label: The label in the recipe.
+        model: Registry name.
+        num_seeds: Seeds that ended well; where none did, all that follows is empty.
+        train_seconds: Mean over seeds.
+        valid: Metric name to figure, on validation.
+        test: The same on test.
+        errors: One sentence for each seed that failed.
+    """
+
+    label: str
+    model: str
+    num_seeds: int
+    train_seconds: float | None
+    valid: dict[str, Figure]
+    test: dict[str, Figure]
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderboard:
+    """Rows of one protocol, data set and split, the best on validation first.
+
+    Attributes:
+        name: The recipe's name.
+        protocol: `full` or `sampled`, of every number.
+        title: Protocol, part, data, split and seeds.
+        select: The metric on validation that orders the rows.
+        metrics: Every metric there is.
+        rows: One a label; those without a number last.
+        published: Label to published number.
+        results: What the rows are made of.
+    """
+
+    name: str
+    protocol: str
+    title: str
+    select: str
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    published: Mapping[str, PublishedTable]
+    results: tuple[Result, ...]
+
+    @classmethod
+    def of(cls, recipe: Recipe, results: Sequence[Result]) -> Leaderboard:
+        """Averages a recipe's results over seeds and orders them."""
+        select = recipe.evaluation.select
+        rows = [_row(entry.label, entry.model, results) for entry in recipe.models]
+        rows.sort(key=lambda row: -row.valid[select].mean if row.num_seeds else float("inf"))
+        return cls(
+            name=recipe.name,
+            protocol=recipe.evaluation.protocol,
+            title=_title(recipe, results),
+            select=select,
+            metrics=tuple(recipe.evaluation.metrics),
+            rows=tuple(rows),
+            published=recipe.published,
+            results=tuple(results),
+        )
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics of the summary: the one that chooses, then others at its k."""
+        k = self.select.partition("@")[2]
+        return tuple(dict.fromkeys([self.select, *(f"{name}@{k}" for name in SUMMARISED[self.protocol])]))
+
+    @property
+    def failed(self) -> bool:
+        """Whether any model of any seed failed."""
+        return any(row.errors for row in self.rows)
+
+    def published_beside(self, label: str | None) -> dict[str, PublishedTable]:
+        """Returns the published numbers to show beside a label; None: those that stand alone."""
+        return {name: number for name, number in self.published.items() if number.beside == label}
+
+    @property
+    def footnotes(self) -> list[str]:
+        """What a reader of the table must know."""
+        notes = [f"Ordered by {metric_title(self.select)} on validation, which chose the epochs too."]
+        if any(row.num_seeds > 1 for row in self.rows):
+            notes.append("Mean ± standard deviation over seeds of one split.")
+        if self.published:
+            notes.append("Below a model, and last: numbers of others; leaderboard.md gives the sources.")
+        if any(number.selected_on_test for number in self.published.values()):
+            notes.append(f"{SELECTED_ON_TEST} epochs or settings were selected on test.")
+        return notes + [f"{row.label} failed: {error}" for row in self.rows for error in row.errors]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes leaderboard.md, .csv and .json, and returns their paths."""
+        files = [folder / f"leaderboard.{suffix}" for suffix in ("md", "csv", "json")]
+        files[0].write_text(self.to_markdown(), encoding="utf-8")
+        files[1].write_text(self.to_csv(), encoding="utf-8")
+        write_json(files[2], self.to_json())
+        return files
+
+    def to_markdown(self) -> str:
+        """Returns the summary and then every metric, as tables."""
+        columns = ["model", f"{metric_title(self.select)}, validation", *map(metric_title, self.shown), "training"]
+        body = [cells for row in self.rows for cells in self._markdown_rows(row)]
+        body += [self._published_cells(name, number) for name, number in self.published_beside(None).items()]
+        lines = [f"# {self.title}", "", *_table(columns, body), "", *(f"{note}  " for note in self.footnotes), ""]
+        done = [row for row in self.rows if row.num_seeds]
+        for part, on in (("test", "test"), ("valid", "validation")):
+            body = [[metric_title(name), *(str(getattr(row, part)[name]) for row in done)] for name in self.metrics]
+            lines += [f"## Every metric, {on} part", "", *_table(["metric", *(row.label for row in done)], body), ""]
+        if self.published:
+            lines += ["## Sources", "", *(f"- {name}: {number.source}" for name, number in self.published.items()), ""]
+        return "\n".join(lines)
+
+    def to_csv(self) -> str:
+        """Returns a line for each label and each published number."""
+        columns = [
+            f"{part} {name}{more}" for part in ("valid", "test") for name in self.metrics for more in ("", " deviation")
+        ]
+        text = io.StringIO()
+        writer = csv.DictWriter(
+            text, ["label", "model", "seeds", "train_seconds", *columns, "source", "error"], lineterminator="\n"
+        )
+        writer.writeheader()
+        for row in self.rows:
+            cells: dict[str, Any] = {"label": row.label, "model": row.model, "seeds": row.num_seeds}
+            for part in ("valid", "test"):
+                for name, figure in getattr(row, part).items():
+                    cells |= {f"{part} {name}": figure.mean, f"{part} {name} deviation": figure.deviation}
+            writer.writerow({**cells, "train_seconds": row.train_seconds, "error": " ".join(row.errors)})
+        for label, number in self.published.items():
+            cells = {f"test {name}": value for name, value in number.metrics.items()}
+            writer.writerow({"label": label, **cells, "source": number.source})
+        return text.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns everything: rows, published numbers, and the single results."""
+        return {
+            "title": self.title,
+            "select": self.select,
+            "rows": [asdict(row) for row in self.rows],
+            "published": {label: number.model_dump() for label, number in self.published.items()},
+            "models": [result.to_json() for result in self.results],
+        }
+
+    def _markdown_rows(self, row: Row) -> list[list[str]]:
+        if row.num_seeds:
+            figures = [str(row.valid[self.select]), *(str(row.test[name]) for name in self.shown)]
+            first = [row.label, *figures, seconds(row.train_seconds)]
+        else:
+            first = [row.label, "failed", *("" for _ in self.shown), ""]
+        beside = self.published_beside(row.label).items()
+        return [first, *(self._published_cells(name, number) for name, number in beside)]
+
+    def _published_cells(self, label: str, number: PublishedTable) -> list[str]:
+        mark = SELECTED_ON_TEST if number.selected_on_test else ""
+        values = (f"*{number.metrics[name]:.4g}*" if name in number.metrics else "" for name in self.shown)
+        return [f"{'&emsp;' if number.beside else ''}*{label}{mark}*", "", *values, ""]
+
+
+def seconds(value: float | None) -> str:
+    """Returns a time as tables show it."""
+    if value is None:
+        return ""
+    return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
+
+
+def _row(label: str, model: str, results: Iterable[Result]) -> Row:
+    own = [result for result in results if result.label == label]
+    done = [result for result in own if result.error is None]
+    return Row(
+        label=label,
+        model=model,
+        num_seeds=len(done),
+        train_seconds=mean(result.train_seconds or 0.0 for result in done) if done else None,
+        valid=_figures([result.valid_metrics for result in done]),
+        test=_figures([result.metrics for result in done]),
+        errors=tuple(f"seed {result.seed}: {result.error}" for result in own if result.error is not None),
+    )
+
+
+def _figures(evaluations: Sequence[Mapping[str, Any] | None]) -> dict[str, Figure]:
+    documents = [found["metrics"] for found in evaluations if found is not None]
+    if not documents:
+        return {}
+    return {name: Figure.of([document[name]["mean"] for document in documents]) for name in documents[0]}
+
+
+def _title(recipe: Recipe, results: Sequence[Result]) -> str:
+    data = recipe.data
+    seeds = sorted({result.seed for result in results})
+    ties = next((result.metrics["ties"] for result in results if result.metrics is not None), None)
+    threshold = "" if data.min_rating is None else f", rated {data.min_rating:g} or more"
+    trained = "seed 0" if seeds == [0] else f"{len(seeds)} seeds"
+    return (
+        f"{recipe.name}: {protocol_title(recipe.evaluation.protocol, 'test', ties)}; {data.source}{threshold}; "
+        f"split {data.split}, seed {data.split_seed}; {trained} of training"
+    )
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    rule = ["---", *("---:" for _ in columns[1:])]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]

@@ -1,0 +1,250 @@
+"""Recipe: a TOML file that says which models are trained on what, how they are judged, and what was published."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import neucf
+from neucf.data.catalog import CATALOG
+from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
+from neucf.errors import ConfigError, DataError
+from neucf.evaluation.metrics import METRICS
+from neucf.fitting import DEFAULT_SPLIT, Plan
+from neucf.models import MODELS
+from neucf.models.config import unknown_name
+
+HALVES = ("gmf", "mlp")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataTable(_Table):
+    """[data]: what is read, and how it is split."""
+
+    source: str = Field(description="A named data set, never a path.")
+    min_rating: float | None = Field(None, description="Rows rated at least this are positives; None: the set's own.")
+    split: str = Field(DEFAULT_SPLIT, description="The split's spec.")
+    split_seed: int = Field(1, ge=0, description="Drives the split.")
+    valid: str | None = Field(None, description="How validation is carved where the split has none.")
+    refit: bool | None = Field(None, description="Train anew on train and validation; None: only for `fixed`.")
+
+    @model_validator(mode="after")
+    def _check(self) -> DataTable:
+        if self.source not in CATALOG:
+            raise unknown_name("data.source", self.source, CATALOG, "named data set, as recipes must run anywhere")
+        way, shares = parse_spec(self.split)
+        if self.valid is not None:
+            parse_valid(self.valid)
+        if way == "none" or (way in WAYS_WITH_SHARES and not shares.test):
+            raise ConfigError(f"`data.split` of a recipe must hold out a test part; got {self.split!r}.")
+        if way in WAYS_WITH_SHARES and not shares.valid and self.valid is None:
+            raise ConfigError(
+                f"`data.split` must hold out validation, which chooses the epochs; got {self.split!r}. "
+                "Give it a share, or say how to carve it: valid = 'random:0.1'."
+            )
+        return self
+
+
+class EvaluationTable(_Table):
+    """[evaluation]: the protocol of every number, and what chooses epochs and orders the leaderboard."""
+
+    protocol: Literal["full", "sampled"] = "full"
+    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field((10, 20), min_length=1)
+    select: str = Field("ndcg@20", description="The metric on validation that chooses.")
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of the metrics this protocol gives."""
+        if self.protocol == "sampled":
+            return [*(f"{name}@{k}" for k in sorted(self.ks) for name in ("hit", "ndcg")), "mrr"]
+        return [f"{name}@{k}" for k in sorted(self.ks) for name in METRICS]
+
+    @model_validator(mode="after")
+    def _check(self) -> EvaluationTable:
+        if self.select not in self.metrics or "@" not in self.select:
+            known = [name for name in self.metrics if "@" in name]
+            raise unknown_name("evaluation.select", self.select, known, f"metric of {self.protocol} at one of `ks`")
+        return self
+
+
+class ModelTable(_Table):
+    """[[models]]: one line of the leaderboard; every further key is a setting of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    label: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Unique; begins with the model's name.")
+    model: str = Field(description="Registry name.")
+    halves: tuple[str, str] | None = Field(None, description="Labels of a gmf and an mlp that a neumf starts from.")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings given, by key."""
+        return dict(self.model_extra or {})
+
+
+class PublishedTable(_Table):
+    """[published.LABEL]: a number somebody else reached on the same data by the same protocol."""
+
+    metrics: dict[str, float]
+    source: str
+    beside: str | None = Field(None, description="The label of ours it is shown beside.")
+    selected_on_test: bool = Field(False, description="Whether its authors chose epochs or settings on test.")
+
+
+class Recipe(_Table):
+    """A checked recipe."""
+
+    name: str
+    data: DataTable
+    evaluation: EvaluationTable
+    models: tuple[ModelTable, ...] = Field(min_length=1)
+    published: dict[str, PublishedTable] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        for entry in self.models:
+            self._check_entry(entry)
+        for label, number in self.published.items():
+            if number.beside is not None and number.beside not in self.by_label:
+                raise unknown_name(f"published.{label}.beside", number.beside, self.by_label, "label of this recipe")
+            for metric in number.metrics:
+                if metric not in self.evaluation.metrics:
+                    raise unknown_name(
+                        f"published.{label}.metrics", metric, self.evaluation.metrics, "metric of this recipe"
+                    )
+        return self
+
+    def _check_entry(self, entry: ModelTable) -> None:
+        if sum(other.label == entry.label for other in self.models) > 1:
+            raise ConfigError(f"`label` must be unique in a recipe; {entry.label!r} stands twice. Rename one.")
+        _ = MODELS[entry.model]
+        if entry.label != entry.model and not entry.label.startswith(f"{entry.model}-"):
+            raise ConfigError(
+                f"`label` must be the model's name, or begin with it and a dash; got {entry.label!r} for {entry.model}."
+            )
+        if entry.halves is not None:
+            for half, model in zip(entry.halves, HALVES, strict=True):
+                if half not in self.by_label:
+                    raise unknown_name(f"{entry.label}.halves", half, self.by_label, "label of this recipe")
+                found = self.by_label[half].model
+                if found != model:
+                    raise ConfigError(f"`halves` of {entry.label} must name a gmf, then an mlp; {half} is a {found}.")
+        self.plan(entry).check()
+
+    @cached_property
+    def by_label(self) -> dict[str, ModelTable]:
+        """The models by their labels."""
+        return {entry.label: entry for entry in self.models}
+
+    @property
+    def in_order(self) -> list[ModelTable]:
+        """The models, those that start from others after them."""
+        return sorted(self.models, key=lambda entry: entry.halves is not None)
+
+    def settings(self, entry: ModelTable) -> dict[str, Any]:
+        """Returns a model's settings: the recipe's way to choose epochs, the shapes of its halves, then its own."""
+        settings: dict[str, Any] = {}
+        if "metric" in MODELS[entry.model].config_class.model_fields:
+            settings = {"metric": self.evaluation.select, "metric_protocol": self.evaluation.protocol}
+        if entry.halves is not None:
+            gmf, mlp = (self.plan(self.by_label[half]).new_model().config.model_dump() for half in entry.halves)
+            settings |= {"dim": gmf["dim"], "tower": mlp["tower"]}
+        return settings | entry.settings
+
+    def plan(self, entry: ModelTable, seed: int = 0, out: Path = Path(), **more: Any) -> Plan:
+        """Returns one training; its halves lie in `out`; `more` are further fields of Plan."""
+        halves = None if entry.halves is None else tuple(out / run_name(half, seed) for half in entry.halves)
+        return Plan(
+            model=entry.model,
+            settings=self.settings(entry),
+            split=self.data.split,
+            split_seed=self.data.split_seed,
+            valid=self.data.valid,
+            refit=self.data.refit,
+            seed=seed,
+            halves=halves,  # type: ignore[arg-type]
+            protocol=self.evaluation.protocol,
+            ks=tuple(sorted(set(self.evaluation.ks))),
+            **more,
+        )
+
+
+def run_name(label: str, seed: int) -> str:
+    """Returns the name of the run folder of a label and a seed."""
+    return f"{label}-seed{seed}"
+
+
+def recipe_names() -> list[str]:
+    """Returns the names of the recipes that come with neucf."""
+    return sorted(file.stem for file in _folder().glob("*.toml"))
+
+
+def load_recipe(path_or_name: str | Path) -> Recipe:
+    """Reads and checks a recipe.
+
+    Args:
+        path_or_name: A TOML file, or the name of a recipe that comes with neucf.
+
+    Raises:
+        ConfigError: If there is none, or something in it is unknown, missing, malformed or out of range.
+    """
+    file = Path(path_or_name)
+    if not file.is_file():
+        file = _folder() / f"{path_or_name}.toml"
+    if not file.is_file() or (Path(path_or_name).suffix == ".toml" and file.parent == _folder()):
+        raise ConfigError(
+            f"`recipe` must be a TOML file, or one of {', '.join(recipe_names())}; got {str(path_or_name)!r}."
+        )
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{file} must be TOML; it cannot be read ({error}).") from None
+    if "name" in document:
+        raise ConfigError(f"{file}: `name` must not be given: the file's own name is the recipe's. Remove it.")
+    try:
+        return Recipe.model_validate({**document, "name": file.stem})
+    except ValidationError as error:
+        raise _explained(file, error, document) from None
+    except (ConfigError, DataError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _folder() -> Path:
+    """Returns where the recipes lie: inside an installed neucf, else beside the sources."""
+    package = Path(neucf.__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parents[1] / "recipes"
+
+
+def _explained(file: Path, error: ValidationError, document: Mapping[str, Any]) -> ConfigError:
+    """Returns the first thing wrong with a recipe, in one sentence."""
+    first = error.errors(include_url=False)[0]
+    *outer, key = first["loc"]
+    place = _place(outer, document)
+    if first["type"] == "extra_forbidden":
+        return ConfigError(f"{file}: {unknown_name(str(key), str(key), _keys(outer), f'key of {place}')}")
+    if first["type"] == "missing":
+        return ConfigError(f"{file}: `{key}` must be given in {place}; it is missing. Add it.")
+    return ConfigError(f"{file}: `{key}` in {place}: {first['msg']}; got {first['input']!r}.")
+
+
+def _place(outer: Iterable[str | int], document: Mapping[str, Any]) -> str:
+    where = list(outer)
+    if where[:1] == ["models"] and len(where) > 1:
+        entry = document["models"][where[1]]
+        return f"[[models]] {entry.get('label', where[1]) if isinstance(entry, dict) else where[1]}"
+    return f"[{'.'.join(map(str, where))}]" if where else "the recipe"
+
+
+def _keys(outer: list[str | int]) -> list[str]:
+    tables: dict[str, type[_Table]] = {"data": DataTable, "evaluation": EvaluationTable, "published": PublishedTable}
+    table = tables[str(outer[0])] if outer else Recipe
+    return [key for key in table.model_fields if key != "name"]
