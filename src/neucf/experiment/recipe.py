@@ -111,7 +111,11 @@ class Recipe(_Table):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         for entry in self.models:
-            self._check_entry(entry)
+            self._check_names(entry)
+        for entry in self.models:
+            self._check_halves(entry)
+        for entry in self.in_order:
+            self.plan(entry).check()
         for label, number in self.published.items():
             if number.beside is not None and number.beside not in self.by_label:
                 raise unknown_name(f"published.{label}.beside", number.beside, self.by_label, "label of this recipe")
@@ -122,7 +126,7 @@ class Recipe(_Table):
                     )
         return self
 
-    def _check_entry(self, entry: ModelTable) -> None:
+    def _check_names(self, entry: ModelTable) -> None:
         if sum(other.label == entry.label for other in self.models) > 1:
             raise ConfigError(f"`label` must be unique in a recipe; {entry.label!r} stands twice. Rename one.")
         _ = MODELS[entry.model]
@@ -130,14 +134,16 @@ class Recipe(_Table):
             raise ConfigError(
                 f"`label` must be the model's name, or begin with it and a dash; got {entry.label!r} for {entry.model}."
             )
-        if entry.halves is not None:
-            for half, model in zip(entry.halves, HALVES, strict=True):
-                if half not in self.by_label:
-                    raise unknown_name(f"{entry.label}.halves", half, self.by_label, "label of this recipe")
-                found = self.by_label[half].model
-                if found != model:
-                    raise ConfigError(f"`halves` of {entry.label} must name a gmf, then an mlp; {half} is a {found}.")
-        self.plan(entry).check()
+
+    def _check_halves(self, entry: ModelTable) -> None:
+        if entry.halves is not None and entry.model != "neumf":
+            raise ConfigError(f"`halves` must be given to neumf only; {entry.label} is a {entry.model}. Remove it.")
+        for half, model in zip(entry.halves or (), HALVES, strict=False):
+            if half not in self.by_label:
+                raise unknown_name(f"{entry.label}.halves", half, self.by_label, "label of this recipe")
+            found = self.by_label[half].model
+            if found != model:
+                raise ConfigError(f"`halves` of {entry.label} must name a gmf, then an mlp; {half} is a {found}.")
 
     @cached_property
     def by_label(self) -> dict[str, ModelTable]:
@@ -226,8 +232,11 @@ def _folder() -> Path:
 
 def _explained(file: Path, error: ValidationError, document: Mapping[str, Any]) -> ConfigError:
     """Returns the first thing wrong with a recipe, in one sentence."""
-    first = error.errors(include_url=False)[0]
+    # A misspelt key is missing as well, and the misspelling says more.
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     *outer, key = first["loc"]
+    if isinstance(key, int) and outer != ["models"]:
+        key, first["type"] = outer.pop(), "item"
     place = _place(outer, document)
     if first["type"] == "extra_forbidden":
         return ConfigError(f"{file}: {unknown_name(str(key), str(key), _keys(outer), f'key of {place}')}")
