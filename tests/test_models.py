@@ -24,7 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
     "gmf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
     "mlp": {"tower": "16-8-8", "epochs": 60, "batch_size": 64, "lr": 0.02, "reg": 0.001},
-    "neumf": {"dim": 8, "tower": "16-8-8", "epochs": 40, "batch_size": 64, "lr": 0.02, "reg_mlp": 0.004},
+    "neumf": {"dim": 4, "tower": "8-4", "epochs": 30, "batch_size": 64, "lr": 0.02, "reg": 0.03, "reg_mlp": 0.03},
 }
 PERSONAL = [name for name in MODELS if name != "popularity"]
 TRAIN, HELD = planted()

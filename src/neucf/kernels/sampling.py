@@ -9,15 +9,16 @@ from neucf.kernels.random import below, contains, stream, unit
 
 
 @kernel
-def draw_negatives(users, indptr, positives, num_items, accept, alias, seed, epoch, block, out):
+def draw_negatives(users, rows, indptr, positives, num_items, accept, alias, seed, epoch, out):
     """Fills out (B, N) with items that are no positive of users (B,).
 
-    accept and alias (I,) are an alias table, or empty for uniform draws. The stream is that of (seed, epoch, block).
-    A user who has every item must not be asked for.
+    accept and alias (I,) are an alias table, or empty for uniform draws. Each row has the stream of (seed, epoch,
+    rows[row]), its place in the epoch, so draws depend on neither batch nor thread. A user who has every item must not
+    be asked for.
     """
-    state = stream(seed, epoch, block)
     weighted = len(accept) > 0
     for row in range(out.shape[0]):
+        state = stream(seed, epoch, rows[row])
         user = users[row]
         first, last = indptr[user], indptr[user + 1]
         for column in range(out.shape[1]):

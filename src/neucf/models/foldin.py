@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
+from neucf.models.neural_config import NeuralConfig
 from neucf.training.nets import Net
-
-if TYPE_CHECKING:
-    from neucf.models.neural import NeuralConfig
 
 STEPS = 60
 RATE = 0.1

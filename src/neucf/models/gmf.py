@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from neucf.models.neural import NeuralConfig, NeuralModel
-from neucf.training.nets import Net, Table, embedding
+from neucf.models.neural import NeuralModel
+from neucf.models.neural_config import NeuralConfig
+from neucf.training.nets import Net, Parts, Table, embedding
 
 
 class GMFConfig(NeuralConfig):
@@ -52,6 +53,11 @@ class GMFNet(Net):
     def tables(self) -> list[Table]:
         """Returns the user table and the item table."""
         return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+
+    def parts(self) -> Parts:
+        """Returns the tables, h and the bias."""
+        users, items = self.tables()
+        return Parts(product=(users, items), h=self.h, bias=self.bias)
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D)."""

@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.models.neural import NeuralModel
+from neucf.models.neural_config import NeuralConfig
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Table, embedding
+from neucf.training.nets import Net, Parts, Table, embedding
 from neucf.training.optimizers import OptimizerName
 
 
@@ -41,6 +42,13 @@ class MFNet(Net):
             Table(self.item_embedding, "item", self.reg),
         ]
         return tables if self.item_bias is None else [*tables, Table(self.item_bias, "item", self.reg)]
+
+    def parts(self) -> Parts | None:
+        """Returns the tables; None for cosines, whose lengths depend on whole rows."""
+        if self.cosine:
+            return None
+        users, items, *bias = self.tables()
+        return Parts(product=(users, items), item_bias=bias[0] if bias else None)
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D)."""
@@ -93,17 +101,6 @@ class MF(NeuralModel):
             items = net._scaled(net.item_embedding.weight).cpu().numpy()
             bias = None if net.item_bias is None else net.item_bias.weight.squeeze(-1).cpu().numpy()
         return users, items, bias
-
-    def _compilable(self) -> bool:
-        config = self.config
-        return (
-            config.loss in ("bpr", "bce")
-            and config.optimizer == "sgd"
-            and config.batch_size == 1
-            and config.sampler == "uniform"
-            and not config.cosine
-            and config.clip == 0
-        )
 
 
 class BprMFConfig(MFConfig):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neucf.models.neural import NeuralConfig, NeuralModel
-from neucf.training.nets import Net, Table, embedding
+from neucf.models.neural import NeuralModel
+from neucf.models.neural_config import NeuralConfig
+from neucf.training.nets import Net, Parts, Table, embedding
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
@@ -59,13 +60,16 @@ class Tower(nn.Module):
     def item_half(self, table: nn.Embedding, items: Tensor) -> Tensor:
         """Returns the first layer's share of items (...), by the whole table where that is less work."""
         weight = self.weights[0][:, self.width :]
-        if items.numel() > table.num_embeddings:
+        if items.numel() > table.num_embeddings and not table.sparse:
             return functional.embedding(items, functional.linear(table.weight, weight))
         return functional.linear(table(items), weight)
 
     def forward(self, first: Tensor) -> Tensor:
         """Returns the last hidden layer (..., D_last) from the summed halves of the first."""
-        hidden = self._activate(first)
+        return self.rest(self._activate(first))
+
+    def rest(self, hidden: Tensor) -> Tensor:
+        """Returns the last hidden layer (..., D_last) from the first, after its relu."""
         for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
             hidden = self._activate(functional.linear(hidden, weight, bias))
         return hidden
@@ -76,6 +80,11 @@ class Tower(nn.Module):
             keep = torch.empty_like(hidden).bernoulli_(1.0 - self.dropout, generator=self.random)
             hidden = hidden * keep / (1.0 - self.dropout)
         return hidden
+
+    def parts(self) -> dict[str, Any]:
+        """Returns what `Parts` holds of a tower."""
+        later = [*list(self.weights)[1:], *list(self.biases)[1:]]
+        return {"first": (self.weights[0], self.biases[0]), "rest": self.rest, "rest_weights": tuple(later)}
 
     def seed_dropout(self, seed: int) -> None:
         """Gives dropout a generator of its own."""
@@ -119,6 +128,13 @@ class MLPNet(Net):
     def tables(self) -> list[Table]:
         """Returns the user table and the item table."""
         return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+
+    def parts(self) -> Parts | None:
+        """Returns the tables and the layers; None under dropout."""
+        if self.tower.dropout > 0:
+            return None
+        users, items = self.tables()
+        return Parts(tower=(users, items), **self.tower.parts(), top=self.h, bias=self.bias)
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D)."""

@@ -12,9 +12,10 @@ from neucf.data.interactions import Interactions
 from neucf.errors import ConfigError
 from neucf.models.gmf import GMF, GMFNet
 from neucf.models.mlp import MLP, MLPNet, Tower, Widths, tower_grid
-from neucf.models.neural import NeuralConfig, NeuralModel
+from neucf.models.neural import NeuralModel
+from neucf.models.neural_config import NeuralConfig
 from neucf.recommender import Monitor
-from neucf.training.nets import Net, Table, embedding
+from neucf.training.nets import Net, Parts, Table, embedding
 
 
 class NeuMFConfig(NeuralConfig):
@@ -69,6 +70,20 @@ class NeuMFNet(Net):
             Table(self.mlp_user_embedding, "user", self.reg_mlp),
             Table(self.mlp_item_embedding, "item", self.reg_mlp),
         ]
+
+    def parts(self) -> Parts | None:
+        """Returns the tables, the layers and the joint output weights; None under dropout."""
+        if self.tower.dropout > 0:
+            return None
+        tables = self.tables()
+        return Parts(
+            product=(tables[0], tables[1]),
+            h=self.h,
+            tower=(tables[2], tables[3]),
+            **self.tower.parts(),
+            top=self.h,
+            bias=self.bias,
+        )
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D) and p'_u (..., D')."""

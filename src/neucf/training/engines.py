@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
-from neucf.training.losses import LossName, make_loss
+from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 from neucf.training.sampling import Negatives, NegativeSampler
@@ -111,7 +111,9 @@ class TorchEngine:
         num_batches = -(-self.num_positives // self.batch_size)
         total = torch.zeros((), device=self.device)
         for batch, rows in enumerate(order.split(self.batch_size)):
-            total += self.step(self.users[rows], self.items[rows], epoch, batch, lr(batch / num_batches)) * len(rows)
+            first = batch * self.batch_size
+            loss = self.step(self.users[rows], self.items[rows], epoch, first, lr(first / self.num_positives))
+            total += loss * len(rows)
             if batch % 64 == 0 and not torch.isfinite(total):
                 raise diverged(epoch, batch)
         self.net.eval()
@@ -120,9 +122,9 @@ class TorchEngine:
             raise diverged(epoch, num_batches - 1)
         return mean
 
-    def step(self, users: Tensor, positives: Tensor, epoch: int, batch: int, lr: float) -> Tensor:
+    def step(self, users: Tensor, positives: Tensor, epoch: int, first: int, lr: float) -> Tensor:
         """Takes one step on positives (B,) of users (B,); returns the loss before it, penalties excluded."""
-        negatives = self._negatives(users, positives, epoch, batch)
+        negatives = self._negatives(users, positives, epoch, first)
         return self.step_on(users, positives, negatives, lr)
 
     def step_on(self, users: Tensor, positives: Tensor, negatives: Negatives, lr: float) -> Tensor:
@@ -130,7 +132,7 @@ class TorchEngine:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
-            loss = self._loss(users, positives, negatives)
+            loss = batch_loss(self.net, self.loss, users, positives, negatives)
         loss.backward()
         self._add_penalties(users, positives, negatives.items)
         if self.clip > 0:
@@ -144,15 +146,7 @@ class TorchEngine:
 
     def valid_loss(self, valid: Interactions) -> float:
         """Returns the loss on `valid`, negatives drawn from a stream of their own; hardness plays no part."""
-        users = torch.from_numpy(valid.users.astype(np.int64)).to(self.device)
-        items = torch.from_numpy(valid.items.astype(np.int64)).to(self.device)
-        total = 0.0
-        self.net.eval()
-        with torch.no_grad():
-            for batch, rows in enumerate(torch.arange(len(users), device=self.device).split(16_384)):
-                negatives = self.sampler.draw(users[rows], items[rows], 0, batch)
-                total += float(self._loss(users[rows], items[rows], negatives)) * len(rows)
-        return total / max(len(users), 1)
+        return valid_loss(self.net, self.loss, self.sampler, valid)
 
     def state(self) -> State:
         """Returns copies of the parameters and the optimisers' moments."""
@@ -165,56 +159,75 @@ class TorchEngine:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_portable(optimizer, saved)
 
-    def _negatives(self, users: Tensor, positives: Tensor, epoch: int, batch: int) -> Negatives:
+    def _negatives(self, users: Tensor, positives: Tensor, epoch: int, first: int) -> Negatives:
         if self.hardness == 1 or self.sampler.kind in ("shared", "in-batch"):
-            return self.sampler.draw(users, positives, epoch, batch)
-        drawn = self.sampler.draw(users, positives, epoch, batch, self.sampler.count * self.hardness)
+            return self.sampler.draw(users, positives, epoch, first)
+        drawn = self.sampler.draw(users, positives, epoch, first, self.sampler.count * self.hardness)
         with torch.no_grad():
             # (B, N, n): each negative is the best of its own n draws
             pools = drawn.items.view(len(users), self.sampler.count, self.hardness)
             hardest = self.net(users.view(-1, 1, 1), pools).argmax(-1, keepdim=True)
         return Negatives(pools.gather(-1, hardest).squeeze(-1), None, None, None)
 
-    def _loss(self, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
-        if negatives.items.shape[0] == 1:
-            vectors = self.net.user_vectors(users)
-            positive = self.net.logits(vectors, positives)
-            negative = self.net.grid(vectors, negatives.items[0])
-        else:
-            # One pass over (B, 1+N), so that each user's row is gathered once
-            items = torch.cat([positives.unsqueeze(-1), negatives.items], dim=-1)
-            logits = self.net(users.unsqueeze(-1), items)
-            positive, negative = logits[:, 0], logits[:, 1:]
-        return self.loss(
-            positive.float(),
-            negative.float(),
-            log_q_positive=negatives.log_q_positive,
-            log_q_negative=negatives.log_q_negative,
-            mask=negatives.mask,
-        )
-
     @torch.no_grad()
     def _add_penalties(self, users: Tensor, positives: Tensor, negatives: Tensor) -> None:
-        """Adds the gradient of reg/2 |row|^2 for every row the batch touched, meaned as the loss means its terms.
-
-        A user's row counts once a positive. BCE has B(1+N) equal terms; the others weigh a positive as much as all
-        its negatives together. A negative shared by the batch stands for B.
-        """
-        num_positives, num_negatives = len(users), negatives.shape[1]
-        item_terms = 1 + num_negatives if self.loss_name == "bce" else 1
-        positive_share = 1 / (num_positives * item_terms)
-        negative_share = num_positives * positive_share / negatives.shape[0]
-        negative_share *= 1 if self.loss_name == "bce" else 1 / num_negatives
-        rows = {
-            "user": [(users, 1 / num_positives)],
-            "item": [(positives, positive_share), (negatives.reshape(-1), negative_share)],
-        }
+        """Adds the gradient of reg/2 |row|^2 for every row the batch touched, meaned as the loss means its terms."""
+        user, positive, negative = penalty_shares(self.loss_name, len(users), negatives.shape[1])
+        # A negative shared by the batch stands for B
+        negative *= len(users) / negatives.shape[0]
+        rows = {"user": [(users, user)], "item": [(positives, positive), (negatives.reshape(-1), negative)]}
         for table in self.tables:
             if table.reg > 0:
                 _add_row_penalty(table.embedding.weight, rows[table.side], table.reg, self.sparse)
         for weight in self.weights:
             if weight.grad is not None and self.reg_weights > 0:
                 weight.grad.add_(weight, alpha=self.reg_weights)
+
+
+def penalty_shares(loss: LossName, num_positives: int, num_negatives: int) -> tuple[float, float, float]:
+    """Returns what share of reg/2 |row|^2 each user, positive and own negative of a batch brings.
+
+    A user's row counts once a positive. BCE has B(1+N) equal terms; the others weigh a positive as much as all its
+    negatives together.
+    """
+    if loss == "bce":
+        share = 1 / (num_positives * (1 + num_negatives))
+        return 1 / num_positives, share, share
+    return 1 / num_positives, 1 / num_positives, 1 / (num_positives * num_negatives)
+
+
+def batch_loss(net: Net, loss: Loss, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
+    """Returns the loss of a batch, penalties excluded."""
+    if negatives.items.shape[0] == 1:
+        vectors = net.user_vectors(users)
+        positive = net.logits(vectors, positives)
+        negative = net.grid(vectors, negatives.items[0])
+    else:
+        # One pass over (B, 1+N), so that each user's row is gathered once
+        logits = net(users.unsqueeze(-1), torch.cat([positives.unsqueeze(-1), negatives.items], dim=-1))
+        positive, negative = logits[:, 0], logits[:, 1:]
+    return loss(
+        positive.float(),
+        negative.float(),
+        log_q_positive=negatives.log_q_positive,
+        log_q_negative=negatives.log_q_negative,
+        mask=negatives.mask,
+    )
+
+
+@torch.no_grad()
+def valid_loss(net: Net, loss: Loss, sampler: NegativeSampler, valid: Interactions) -> float:
+    """Returns the loss on `valid` against negatives of epoch 0, which are the same at every call."""
+    users = torch.from_numpy(valid.users.astype(np.int64)).to(sampler.device)
+    items = torch.from_numpy(valid.items.astype(np.int64)).to(sampler.device)
+    known = ~torch.from_numpy(sampler.is_full[valid.users]).to(sampler.device)
+    users, items = users[known], items[known]
+    total = 0.0
+    net.eval()
+    for rows in torch.arange(len(users), device=sampler.device).split(16_384):
+        negatives = sampler.draw(users[rows], items[rows], 0, int(rows[0]))
+        total += float(batch_loss(net, loss, users[rows], items[rows], negatives)) * len(rows)
+    return total / max(len(users), 1)
 
 
 def _add_row_penalty(weight: Tensor, rows: list[tuple[Tensor, float]], reg: float, sparse: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,35 @@ class Table:
     reg: float
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A net of the NCF family taken apart for a compiled engine; what it lacks is None.
+
+    logit(u, i) = h . (p_u * q_i) + b_i + k . tower([p'_u; q'_i]) + b
+
+    Attributes:
+        product: The tables of p and q.
+        h: The parameter that holds h, from element 0 on; None for ones.
+        item_bias: The table of b_i.
+        tower: The tables of p' and q'.
+        first: The first tower layer's weight (D1, 2D') and bias (D1,).
+        rest: What turns the first hidden layer (R, D1), after its relu, into the last (R, D_last).
+        rest_weights: The parameters `rest` uses.
+        top: The parameter that holds k, as its last elements.
+        bias: b.
+    """
+
+    product: tuple[Table, Table] | None = None
+    h: nn.Parameter | None = None
+    item_bias: Table | None = None
+    tower: tuple[Table, Table] | None = None
+    first: tuple[nn.Parameter, nn.Parameter] | None = None
+    rest: Callable[[Tensor], Tensor] | None = None
+    rest_weights: tuple[nn.Parameter, ...] = ()
+    top: nn.Parameter | None = None
+    bias: nn.Parameter | None = None
+
+
 class Net(nn.Module, ABC):
     """Users and items to logits, broadcasting.
 
@@ -48,6 +78,10 @@ class Net(nn.Module, ABC):
     @abstractmethod
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) of vectors (B, D) with each of items (C,), fast."""
+
+    def parts(self) -> Parts | None:
+        """Returns the net taken apart; None where its logit has another form."""
+        return None
 
     def seed_dropout(self, seed: int) -> None:
         """Seeds whatever the net draws while training; nets without dropout draw nothing."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -46,6 +47,7 @@ class NegativeSampler:
         device: Where the draws are needed.
 
     Attributes:
+        is_full: (U,) whether a user has chosen every item: there is no negative for such a user.
         eligible: (E,) rows of train whose user has not chosen every item; only these can be trained on.
     """
 
@@ -56,9 +58,9 @@ class NegativeSampler:
         self.kind, self.count, self.seed, self.device = kind, count, seed, device
         self.num_items = train.num_items
         self._indptr, self._positives = matrix.indptr, matrix.indices
-        full = np.diff(matrix.indptr) >= train.num_items
-        self.eligible = np.flatnonzero(~full[train.users])
-        self.num_skipped_users = int(full.sum())
+        self.is_full = np.diff(matrix.indptr) >= train.num_items
+        self.eligible = np.flatnonzero(~self.is_full[train.users])
+        self.num_skipped_users = int(self.is_full.sum())
         # (I,) how likely an item is drawn
         frequency = np.bincount(train.items, minlength=train.num_items) / max(len(train), 1)
         if kind == "popularity":
@@ -77,14 +79,14 @@ class NegativeSampler:
             rows = np.repeat(np.arange(train.num_users, dtype=np.int64), np.diff(matrix.indptr))
             self._keys = torch.from_numpy(rows * train.num_items + matrix.indices).to(device)
 
-    def draw(self, users: Tensor, positives: Tensor, epoch: int, batch: int, count: int | None = None) -> Negatives:
+    def draw(self, users: Tensor, positives: Tensor, epoch: int, first: int, count: int | None = None) -> Negatives:
         """Returns negatives for a batch.
 
         Args:
             users: (B,).
             positives: (B,).
-            epoch: From 1; with the batch it keys the stream.
-            batch: From 0.
+            epoch: From 1.
+            first: The batch's first positive's place in the epoch; with seed and epoch it keys the stream.
             count: Draws a positive, N by default.
         """
         count = self.count if count is None else count
@@ -92,20 +94,29 @@ class NegativeSampler:
             # (1, B)
             items = positives.unsqueeze(0)
             return Negatives(items, self._log_q[positives], self._log_q[items], self._known(users, items))
-        generator = torch.Generator(self.device).manual_seed(_key(self.seed, epoch, batch))
+        generator = torch.Generator(self.device).manual_seed(_key(self.seed, epoch, first))
         if self.kind == "shared":
             items = torch.randint(self.num_items, (1, count), generator=generator, device=self.device)
             log_q = torch.full((1, count), float(np.log(count / self.num_items)), device=self.device)
             return Negatives(items, None, log_q, self._known(users, items))
         if COMPILED and self.device.type == "cpu":
             drawn = np.empty((len(users), count), np.int64)
-            tables = (self._accept.numpy(), self._alias.numpy())
-            arrays = (self._indptr, self._positives, self.num_items, *tables)
-            draw_negatives(users.numpy(), *arrays, self.seed, epoch, batch, drawn)
+            self.fill(users.numpy(), np.arange(first, first + len(users)), epoch, drawn)
             items = torch.from_numpy(drawn)
         else:
             items = self._rejection(users, count, generator)
-        return Negatives(items, None, self._log_q[items] + float(np.log(count)), None)
+        return Negatives(items, None, self.log_q(count)[items], None)
+
+    def fill(
+        self, users: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], epoch: int, out: npt.NDArray[np.int64]
+    ) -> None:
+        """Fills out (B, N) with the negatives of positives at `rows` (B,) of the epoch; on the CPU, any thread may."""
+        tables = (self._accept.numpy(), self._alias.numpy())
+        draw_negatives(users, rows, self._indptr, self._positives, self.num_items, *tables, self.seed, epoch, out)
+
+    def log_q(self, count: int) -> Tensor:
+        """Returns log(N q) of each item (I,): what the softmax correction subtracts from explicit negatives."""
+        return self._log_q + float(np.log(count))
 
     def _rejection(self, users: Tensor, count: int, generator: torch.Generator) -> Tensor:
         # (B, N)
@@ -128,5 +139,5 @@ class NegativeSampler:
         return self._keys[places] == keys
 
 
-def _key(seed: int, epoch: int, batch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, batch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _key(seed: int, epoch: int, first: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, first]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import spread
 from neucf.kernels.factors import BCE, BPR, sweep
-from neucf.training.engines import State, diverged
+from neucf.training.engines import State, diverged, valid_loss
 from neucf.training.losses import LossName, make_loss
 from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
@@ -20,7 +19,7 @@ from neucf.training.sampling import NegativeSampler
 BLOCK_USERS = 64
 
 
-class CompiledEngine:
+class SgdEngine:
     """Trains user and item tables and an item bias in place by `kernels.factors`.
 
     With one thread the result is bit-reproducible. More threads share the tables without locks, so runs differ a
@@ -37,7 +36,7 @@ class CompiledEngine:
         threads: Threads that share the tables.
     """
 
-    name = "compiled"
+    name = "compiled-sgd"
 
     def __init__(
         self,
@@ -93,14 +92,7 @@ class CompiledEngine:
 
     def valid_loss(self, valid: Interactions) -> float:
         """Returns the loss on `valid`, negatives drawn from a stream of their own; hardness plays no part."""
-        users = torch.from_numpy(valid.users.astype(np.int64))
-        items = torch.from_numpy(valid.items.astype(np.int64))
-        if not len(users):
-            return 0.0
-        negatives = self.sampler.draw(users, items, 0, 0).items
-        with torch.no_grad():
-            logits = self.net(users.unsqueeze(-1), torch.cat([items.unsqueeze(-1), negatives], dim=-1))
-            return float(self.loss(logits[:, 0], logits[:, 1:]))
+        return valid_loss(self.net, self.loss, self.sampler, valid)
 
     def state(self) -> State:
         """Returns copies of the parameters; plain SGD keeps nothing else."""

@@ -1,0 +1,96 @@
+"""Which engine trains a net: by net, loss, sampler, optimiser and device; the optimiser is never swapped."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from neucf.data.interactions import Interactions
+from neucf.errors import ConfigError
+from neucf.kernels.compile import COMPILED, num_threads
+from neucf.models.neural_config import NeuralConfig
+from neucf.training.batched import BatchedEngine
+from neucf.training.engines import Engine, TorchEngine
+from neucf.training.nets import Net
+from neucf.training.sampling import NegativeSampler
+from neucf.training.sgd import SgdEngine
+
+# The tower's first layer is computed for all items once a batch: worth it up to this many items a sample.
+FOLD_LIMIT = 4
+
+
+def make_engine(
+    net: Net, config: NeuralConfig, train: Interactions, *, seed: int, device: str, threads: int | None
+) -> Engine:
+    """Returns the engine, with the net moved to the device it runs on.
+
+    Args:
+        net: A fresh net on the CPU.
+        config: Its settings.
+        train: The training interactions.
+        seed: Keys order and negatives.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; `auto` keeps what only the CPU does well on the CPU.
+        threads: CPU threads; None for every core.
+
+    Raises:
+        ConfigError: If the device is absent, or `engine=compiled` is asked of a net or setting it does not know.
+    """
+    kind = _compiled_kind(net, config, train) if COMPILED and config.engine != "torch" else None
+    chosen = torch.device("cpu") if kind == "sgd" and device == "auto" else resolve_device(device)
+    kind = kind if chosen.type == "cpu" else None
+    if config.engine == "compiled" and kind is None:
+        raise ConfigError(
+            f"`engine` compiled needs numba, the CPU, and settings it knows; got {type(net).__name__} with "
+            f"loss={config.loss}, optimizer={config.optimizer}, sampler={config.sampler} on {chosen}. Use engine=auto."
+        )
+    net.to(chosen)
+    sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
+    if kind == "sgd":
+        return SgdEngine(
+            net, config.loss, sampler, train,
+            reg=config.reg, hardness=config.hardness, seed=seed, threads=num_threads(threads),
+        )  # fmt: skip
+    if kind == "batch":
+        return BatchedEngine(
+            net, config.loss, sampler, train,
+            batch_size=config.batch_size, temperature=config.temperature, lazy=config.optimizer == "lazy-adam",
+            reg_weights=config.reg_weights, seed=seed, threads=num_threads(threads),
+        )  # fmt: skip
+    return TorchEngine(
+        net, config.loss, sampler, train,
+        optimizer=config.optimizer, batch_size=config.batch_size, temperature=config.temperature,
+        hardness=config.hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
+        seed=seed,
+    )  # fmt: skip
+
+
+def _compiled_kind(net: Net, config: NeuralConfig, train: Interactions) -> Literal["sgd", "batch"] | None:
+    parts = net.parts()
+    if parts is None or config.clip > 0:
+        return None
+    product_only = parts.product is not None and parts.tower is None and parts.h is None and parts.bias is None
+    if config.optimizer == "sgd":
+        able = product_only and config.loss != "softmax" and config.batch_size == 1 and config.sampler == "uniform"
+        return "sgd" if able else None
+    own_negatives = config.sampler in ("uniform", "popularity") and config.hardness == 1
+    terms = config.batch_size * (1 + config.negatives)
+    foldable = parts.tower is None or train.num_items <= FOLD_LIMIT * terms
+    able = config.optimizer in ("adam", "lazy-adam") and own_negatives and foldable
+    return "batch" if able else None
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turns `auto`, `cpu`, `cuda` or `cuda:N` into a device that exists; raises ConfigError otherwise."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"`device` must be auto, cpu, cuda or cuda:N; got {device!r}.")
+    available = torch.cuda.device_count()
+    if chosen.type == "cuda" and (chosen.index or 0) >= available:
+        raise ConfigError(f"`device` must exist here; got {device!r} with {available} CUDA devices. Use cpu or auto.")
+    return chosen

@@ -1,0 +1,46 @@
+"""NeuralConfig: the settings every net shares."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from neucf.models.config import Config
+from neucf.training.losses import LossName
+from neucf.training.nets import InitName
+from neucf.training.optimizers import OptimizerName
+from neucf.training.sampling import SamplerName
+from neucf.training.schedules import ScheduleName
+
+
+class NeuralConfig(Config):
+    """What every net shares. A model's own config adds its shape and its defaults."""
+
+    loss: LossName = Field("bce", description="What training minimises.")
+    temperature: float = Field(1.0, gt=0, description="Divides the logits of the softmax loss.")
+    sampler: SamplerName = Field("uniform", description="Where negatives come from; `shared` is one set a batch.")
+    negatives: int = Field(4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
+    power: float = Field(0.75, ge=0, description="Exponent of `sampler=popularity`.")
+    hardness: int = Field(1, ge=1, le=1024, description="Each negative is the best scored of this many draws.")
+    optimizer: OptimizerName = Field("adam", description="`adam` moves every row each step, `lazy-adam` those touched.")
+    lr: float = Field(1e-3, gt=0, description="Learning rate.")
+    schedule: ScheduleName = Field("linear", description="How the rate falls over the epochs.")
+    decay: float = Field(0.95, gt=0, le=1, description="Factor of the exponential schedule.")
+    decay_every: int = Field(1, ge=1, description="Epochs between two decays.")
+    warmup: float = Field(0.0, ge=0, description="Epochs over which the rate first rises from 0.")
+    epochs: int = Field(20, ge=1, description="Horizon of the schedule.")
+    batch_size: int = Field(2048, ge=1, description="Positives a step.")
+    reg: float = Field(0.0, ge=0, description="L2 strength on the embeddings a step touches.")
+    reg_weights: float = Field(0.0, ge=0, description="L2 strength on all other weights.")
+    clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 leaves gradients alone.")
+    init: InitName = Field("normal", description="How embeddings start.")
+    init_std: float = Field(0.1, ge=0, description="Deviation of `init=normal`.")
+    eval_every: int = Field(1, ge=1, description="Epochs between two evaluations on validation.")
+    patience: int = Field(5, ge=0, description="Evaluations without a new best before stopping; 0 never stops.")
+    metric: str = Field(
+        "ndcg@20", pattern=r"^(recall|precision|ndcg|hit|mrr|map)@[1-9]\d*$", description="What chooses the epoch."
+    )
+    metric_protocol: Literal["full", "sampled"] = Field("full", description="How the metric is taken.")
+    engine: Literal["auto", "torch", "compiled"] = Field("auto", description="What runs an epoch.")
+    precision: Literal["float32", "bf16"] = Field("float32", description="Of the forward pass on CUDA.")
