@@ -238,4 +238,5 @@ def _title(recipe: Recipe, results: Sequence[Result]) -> str:
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     rule = ["---", *("---:" for _ in columns[1:])]
-    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
+    escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in (columns, rule, *rows)]
+    return [f"| {' | '.join(cells)} |" for cells in escaped]
