@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from neucf.serving import HistoryItem, Recommendations, Similar
 
 
-METRIC_TITLES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
-
-
 def console() -> Console:
     """Returns the console of results: standard output."""
     return Console(highlight=False)
@@ -99,12 +96,6 @@ def next_steps(commands: Sequence[str]) -> None:
     heading("Next")
     for command in commands:
         say(f"  {command}")
-
-
-def metric_title(key: str) -> str:
-    """Returns nDCG@20 for ndcg@20."""
-    name, at, k = key.partition("@")
-    return f"{METRIC_TITLES.get(name, name.capitalize())}{at}{k}"
 
 
 def shown(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from neucf.cli import display
+from neucf.evaluation.titles import metric_title
 from neucf.recommender import EpochRecord
 
 _LINE_EVERY = 5.0  # seconds between lines where no terminal can show a bar
@@ -51,7 +52,7 @@ class TrainingBar:
     def __call__(self, record: EpochRecord) -> None:
         """Shows an epoch."""
         if record.valid_metrics and self._metric:
-            self._reached = f"{display.metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
+            self._reached = f"{metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0
         parts = (f"{record.epoch}/{record.epochs}", f"loss {record.loss:.4f}", self._reached, f"{rate:.1f} M/s")
         text = "  ".join(filter(None, parts))

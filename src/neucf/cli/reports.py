@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from neucf.cli import display
 from neucf.data.dataset import Dataset
+from neucf.evaluation.titles import metric_title, protocol_title
 from neucf.fitting import Fitted
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def training_summary(fitted: Fitted, run: Path) -> None:
         for key, value in valid["metrics"].items():
             if not key.startswith(SUMMARISED):
                 continue
-            made.add_row(display.metric_title(key), f"{value['mean']:.4f}", _interval(*value["ci95"]))
+            made.add_row(metric_title(key), f"{value['mean']:.4f}", _interval(*value["ci95"]))
         display.show(title, made)
     sizes = [
         f"{len(part):,} {name}" for name in ("train", "valid", "test") if (part := getattr(split, name)) is not None
@@ -119,12 +120,6 @@ def training_summary(fitted: Fitted, run: Path) -> None:
     display.next_steps(steps)
 
 
-def protocol_title(protocol: str, on: str, ties: str | None = None) -> str:
-    """Returns what every table of metrics says of itself."""
-    how = "full ranking" if protocol == "full" else f"sampled candidates ({ties} ties)"
-    return f"{how}, {'validation' if on == 'valid' else on} part"
-
-
 def evaluation_table(evaluation: Evaluation, model: str, split: str, seed: int) -> None:
     """Prints each metric's mean over users and its 95 % interval, and the means over warm users and warm items."""
     columns = ("all users", "95 % interval", "warm users", "warm items")
@@ -133,7 +128,7 @@ def evaluation_table(evaluation: Evaluation, model: str, split: str, seed: int) 
     for key in evaluation.values:
         warm = (f"{evaluation.mean(key, among):.4f}" for among in ("warm_users", "warm_items"))
         made.add_row(
-            display.metric_title(key),
+            metric_title(key),
             f"{evaluation.mean(key):.4f}",
             _interval(*evaluation.interval(key, seed)),
             *warm,
@@ -154,7 +149,7 @@ def results_table(results: Mapping[str, tuple[Evaluation, float]], keys: Sequenc
     """Prints models judged alike beside each other: metrics with 95 % intervals, and seconds of training."""
     first, _ = next(iter(results.values()))
     title = f"Results: {protocol_title(first.protocol, first.on, first.ties)}"
-    columns = [column for key in keys for column in (display.metric_title(key), "95 % interval")]
+    columns = [column for key in keys for column in (metric_title(key), "95 % interval")]
     made = display.table("model", *columns, "training", right=(*columns, "training"))
     for name, (evaluation, seconds) in results.items():
         cells = []

@@ -62,6 +62,7 @@ def run(
 def _note(recipe: Recipe, result: Result) -> None:
     """Says how one model and seed ended."""
     from neucf.cli import display
+    from neucf.evaluation.titles import metric_title
     from neucf.experiment.leaderboard import seconds
 
     name, select = f"{result.label}, seed {result.seed}", recipe.evaluation.select
@@ -70,7 +71,7 @@ def _note(recipe: Recipe, result: Result) -> None:
         return
     value = result.valid_metrics["metrics"][select]["mean"]
     how = "taken over" if result.reused else f"trained in {seconds(result.train_seconds)}"
-    display.note(f"{name}: {display.metric_title(select)} {value:.4f} on validation, {how}")
+    display.note(f"{name}: {metric_title(select)} {value:.4f} on validation, {how}")
 
 
 def _plots(board: Leaderboard, folder: Path) -> list[Path]:
@@ -89,10 +90,11 @@ def _show(board: Leaderboard) -> None:
     from rich.markup import escape
 
     from neucf.cli import display
+    from neucf.evaluation.titles import metric_title
     from neucf.experiment.leaderboard import SELECTED_ON_TEST, seconds
 
-    select = display.metric_title(board.select)
-    columns = [f"{select}\nvalidation", *(f"{display.metric_title(name)}\ntest" for name in board.shown), "training"]
+    select = metric_title(board.select)
+    columns = [f"{select}\nvalidation", *(f"{metric_title(name)}\ntest" for name in board.shown), "training"]
     made = display.table("model", *columns, right=columns)
     # The labels of published numbers may be long.
     made.columns[0].no_wrap = False
