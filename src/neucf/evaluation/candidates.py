@@ -50,7 +50,9 @@ class _Free:
     def __init__(self, known: list[Interactions]) -> None:
         num_users, self.num_items = known[0].num_users, known[0].num_items
         keys = [part.users.astype(np.int64) * self.num_items + part.items for part in known]
-        taken = np.unique(np.concatenate(keys))
+        # np.unique hashes first, which takes ten times as long as a sort here
+        taken = np.sort(np.concatenate(keys))
+        taken = taken[np.concatenate([[True], taken[1:] != taken[:-1]])]
         users = taken // self.num_items
         num_taken = np.bincount(users, minlength=num_users)
         self.starts = np.concatenate([[0], np.cumsum(num_taken)])
