@@ -1,7 +1,7 @@
 """What a mini-batch of the NCF family does that is no matrix product: gather, loss, scatter.
 
 logit(u, i) = h . (p_u * q_i) + b_i + k . tower(a_u + c_i) + b, where a = P' W_u and c = Q' W_i are the first layer's
-halves, computed once a batch for its users and for all items. A part a net lacks has no columns.
+halves, computed once a batch for each of its users and items. A part a net lacks has no columns.
 B here counts the positives a thread holds at once.
 """
 
@@ -56,17 +56,17 @@ def slopes_of(logits, slopes, items, log_q, loss_kind, temperature):
 
 
 @kernel
-def gather(rows, users, slots, items, p, q, h, item_bias, use_bias, a, c, bias, logits, first):
+def gather(rows, users, user_slots, items, item_slots, p, q, h, item_bias, use_bias, a, c, bias, logits, first):
     """Fills logits (B, 1+N), the tower's share excluded, and first (B, 1+N, D1), the first hidden layer after its relu.
 
-    rows (B,) are places in users, slots and items (., 1+N), the positive first. p (U, D), q (I, D), h (D,),
-    item_bias (I,); a (S, D1) by slot, one for each user of the batch; c (I, D1).
+    rows (B,) are places in users and items (., 1+N), the positive first, and in their slots. p (U, D), q (I, D),
+    h (D,), item_bias (I,); a and c (S, D1) by slot: one for each user, and each item, the batch holds.
     """
     size, width = p.shape[1], a.shape[1]
     scaled = np.empty(size, np.float32)
     for x in range(len(rows)):
         user = users[rows[x]]
-        own, user_half = items[rows[x]], a[slots[rows[x]]]
+        own, user_half = items[rows[x]], a[user_slots[rows[x]]]
         for d in range(size):
             scaled[d] = h[d] * p[user, d]
         for k in range(len(own)):
@@ -77,7 +77,7 @@ def gather(rows, users, slots, items, p, q, h, item_bias, use_bias, a, c, bias, 
             if use_bias:
                 logit += item_bias[own[k]]
             logits[x, k] = logit
-            item_half, out = c[own[k]], first[x, k]
+            item_half, out = c[item_slots[rows[x], k]], first[x, k]
             for d in range(width):
                 out[d] = max(user_half[d] + item_half[d], np.float32(0.0))
 
@@ -95,7 +95,7 @@ def losses(rows, items, log_q, loss_kind, temperature, scale, logits, slopes):
 
 @kernel
 def scatter(
-    rows, users, slots, items, slopes, first, first_slopes, user_share, positive_share, negative_share,
+    rows, users, user_slots, items, item_slots, slopes, first, first_slopes, user_share, positive_share, negative_share,
     p, q, h, use_bias, p_slopes, a_slopes, user_counts, q_slopes, c_slopes, item_bias_slopes, item_counts, h_slopes,
 ):  # fmt: skip
     """Adds the gradients of positives `rows` to the tables' slopes, and each row's share of the penalty to the counts.
@@ -107,7 +107,7 @@ def scatter(
     scaled, gathered = np.empty(size, np.float32), np.empty(size, np.float32)
     for x in range(len(rows)):
         user = users[rows[x]]
-        own, user_half = items[rows[x]], a_slopes[slots[rows[x]]]
+        own, user_half = items[rows[x]], a_slopes[user_slots[rows[x]]]
         user_counts[user] += user_share
         for d in range(size):
             scaled[d] = h[d] * p[user, d]
@@ -121,7 +121,7 @@ def scatter(
                 factor_slopes[d] += slope * scaled[d]
             if use_bias:
                 item_bias_slopes[item] += slope
-            active, delta, item_half = first[x, k], first_slopes[x, k], c_slopes[item]
+            active, delta, item_half = first[x, k], first_slopes[x, k], c_slopes[item_slots[rows[x], k]]
             for d in range(width):
                 passed = delta[d] if active[d] > np.float32(0.0) else np.float32(0.0)
                 user_half[d] += passed

@@ -16,9 +16,6 @@ from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
-# The tower's first layer is computed for all items once a batch: worth it up to this many items a sample.
-FOLD_LIMIT = 4
-
 
 def make_engine(
     net: Net, config: NeuralConfig, train: Interactions, *, seed: int, device: str, threads: int | None
@@ -36,7 +33,7 @@ def make_engine(
     Raises:
         ConfigError: If the device is absent, or `engine=compiled` is asked of a net or setting it does not know.
     """
-    kind = _compiled_kind(net, config, train) if COMPILED and config.engine != "torch" else None
+    kind = _compiled_kind(net, config) if COMPILED and config.engine != "torch" else None
     chosen = torch.device("cpu") if kind == "sgd" and device == "auto" else resolve_device(device)
     kind = kind if chosen.type == "cpu" else None
     if config.engine == "compiled" and kind is None:
@@ -65,7 +62,7 @@ def make_engine(
     )  # fmt: skip
 
 
-def _compiled_kind(net: Net, config: NeuralConfig, train: Interactions) -> Literal["sgd", "batch"] | None:
+def _compiled_kind(net: Net, config: NeuralConfig) -> Literal["sgd", "batch"] | None:
     parts = net.parts()
     if parts is None or config.clip > 0:
         return None
@@ -74,9 +71,7 @@ def _compiled_kind(net: Net, config: NeuralConfig, train: Interactions) -> Liter
         able = product_only and config.loss != "softmax" and config.batch_size == 1 and config.sampler == "uniform"
         return "sgd" if able else None
     own_negatives = config.sampler in ("uniform", "popularity") and config.hardness == 1
-    terms = config.batch_size * (1 + config.negatives)
-    foldable = parts.tower is None or train.num_items <= FOLD_LIMIT * terms
-    able = config.optimizer in ("adam", "lazy-adam") and own_negatives and foldable
+    able = config.optimizer in ("adam", "lazy-adam") and own_negatives
     return "batch" if able else None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -24,6 +24,7 @@ class NeuMFConfig(NeuralConfig):
     dim: int = Field(64, ge=1, le=4096, description="Length D of a GMF embedding.")
     tower: Widths = Field((64, 32, 16), description="MLP input width (both halves together), then hidden ones.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
+    h: Literal["free", "clipped"] = Field("clipped", description="GMF's output weights: learnt, or held within -1..1.")
     negatives: int = Field(6, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
     lr: float = Field(0.004, gt=0, description="Learning rate.")
     reg: float = Field(0.004, ge=0, description="L2 strength on the GMF embeddings a step touches.")
@@ -49,6 +50,7 @@ class NeuMFNet(Net):
     def __init__(self, num_users: int, num_items: int, config: NeuMFConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.dim, self.reg, self.reg_mlp = config.dim, config.reg, config.reg_mlp
+        self.clipped = config.h == "clipped"
         half, last = config.tower[0] // 2, config.tower[-1]
         shape = (config.init, config.init_std, generator)
         self.gmf_user_embedding = embedding(num_users, config.dim, *shape)
@@ -104,6 +106,12 @@ class NeuMFNet(Net):
     def seed_dropout(self, seed: int) -> None:
         """Seeds the tower's dropout."""
         self.tower.seed_dropout(seed)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Holds GMF's h within -1..1 where it is clipped."""
+        if self.clipped:
+            self.h[: self.dim].clamp_(-1.0, 1.0)
 
     @torch.no_grad()
     def join(self, gmf: GMFNet, mlp: MLPNet, alpha: float) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,43 +20,18 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.adam import adam_rows
 from neucf.kernels.compile import torch_threads
 from neucf.kernels.ncf import BCE, BPR, SOFTMAX, gather, losses, scatter
+from neucf.training.batch_state import Batch, Buffers, Floats, Ints, Sums, TableAdam, Values
 from neucf.training.engines import State, diverged, penalty_shares, valid_loss
 from neucf.training.losses import LossName, make_loss
-from neucf.training.nets import Net, Parts, Table
+from neucf.training.nets import Net, Table
 from neucf.training.optimizers import load_portable, portable
 from neucf.training.sampling import NegativeSampler
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 LOSS_KINDS: dict[LossName, int] = {"bpr": BPR, "bce": BCE, "softmax": SOFTMAX}
 
 
 # Floats of the first hidden layer a thread holds at once: about what its cache does.
 CHUNK_FLOATS = 1 << 17
-
-
-@dataclass(frozen=True, slots=True)
-class _Values:
-    """What a batch reads, shapes as in kernels.ncf; top (D_last,) is a leaf of its own."""
-
-    p: Floats
-    q: Floats
-    h: Floats
-    item_bias: Floats
-    a: Floats
-    c: Floats
-    top: Tensor
-    bias: np.float32
-
-
-@dataclass(slots=True)
-class _Sums:
-    """What a thread gathers beside tables: its loss, and gradients of the bias, of top and of the later layers."""
-
-    loss: float = 0.0
-    bias: float = 0.0
-    weights: list[Tensor] | None = None
 
 
 class BatchedEngine:
@@ -105,8 +78,8 @@ class BatchedEngine:
         self.log_q = sampler.log_q(sampler.count).numpy()
         # D1, the first hidden layer's width; 0 where there is no tower
         self.width = 0 if parts.first is None else len(parts.first[1])
-        self.work = _Buffers(parts, train, self.width, threads)
-        self.adams = [_TableAdam(table) for table in net.tables()]
+        self.work = Buffers(parts, train, self.width, threads)
+        self.adams = [TableAdam(table) for table in net.tables()]
         tables = {id(table.embedding.weight) for table in net.tables()}
         weights = [weight for weight in net.parameters() if weight.requires_grad and id(weight) not in tables]
         self.weights_adam = torch.optim.Adam(weights, fused=True) if weights else None
@@ -142,55 +115,68 @@ class BatchedEngine:
             lr: Learning rate.
             pool: Runs the threads; without it one after the other.
         """
-        num_positives, num_negatives = len(users), self.sampler.count
+        num_negatives = self.sampler.count
         # (B, 1+N) the positive first
-        items = np.empty((num_positives, 1 + num_negatives), np.int64)
+        items = np.empty((len(users), 1 + num_negatives), np.int64)
         items[:, 0] = positives
-        terms = {"bce": 1 + num_negatives, "bpr": num_negatives, "softmax": 1}[self.loss_name]
-        scale = np.float32(1 / (num_positives * terms))
-        shares = [np.float32(share) for share in penalty_shares(self.loss_name, num_positives, num_negatives)]
-        # (S,) the batch's users, and each positive's place among them
-        seen, slots = np.unique(users, return_inverse=True)
-        values = self._values(seen, pool)
+        # Dealt by user, so that no two threads write one user's row; in user order, for the cache
+        by_user = np.argsort(users, kind="stable")
+        deals = [by_user[users[by_user] % self.threads == thread] for thread in range(self.threads)]
 
-        def run(thread: int) -> _Sums:
-            # Dealt by user, so that no two threads write one user's row; in user order, for the cache
-            rows = np.flatnonzero(users % self.threads == thread)
-            rows = rows[np.argsort(users[rows], kind="stable")]
+        def draw(rows: Ints) -> None:
             drawn = np.empty((len(rows), num_negatives), np.int64)
             self.sampler.fill(users[rows], rows + first, epoch, drawn)
             items[rows, 1:] = drawn
-            sums = _Sums()
-            step = max(1, CHUNK_FLOATS // ((1 + num_negatives) * max(self.width, 1)))
-            for at in range(0, len(rows), step):
-                self._gradients(thread, rows[at : at + step], users, slots, items, values, scale, shares, sums)
-            return sums
 
-        sums = _map(pool, run, range(self.threads))
-        self._step_weights(lr, seen, sums, pool)
+        _map(pool, draw, deals)
+        batch = self._batch(users, items)
+        values = self._values(batch, pool)
+        sums = _map(pool, lambda thread: self._gather(thread, deals[thread], batch, values), range(self.threads))
+        self._step_weights(lr, batch, sums, pool)
         self._step_tables(lr, pool)
-        return float(sum(each.loss for each in sums)) / terms
+        return float(sum(each.loss for each in sums)) * float(batch.scale) * len(users)
 
-    def _gradients(
-        self, thread: int, rows: Ints, users: Ints, slots: Ints, items: Ints, values: _Values, scale: np.float32,
-        shares: list[np.float32], sums: _Sums,
-    ) -> None:  # fmt: skip
-        """Adds what positives `rows` of the batch bring: forward, loss and backward while it is all in cache."""
-        shape = (len(rows), items.shape[1])
+    def _batch(self, users: Ints, items: Ints) -> Batch:
+        num_positives, num_negatives = len(users), items.shape[1] - 1
+        terms = {"bce": 1 + num_negatives, "bpr": num_negatives, "softmax": 1}[self.loss_name]
+        seen_users, user_slots = users, users
+        seen_items: Ints | slice = slice(None)
+        item_slots = items
+        if self.width:
+            seen_users, user_slots = np.unique(users, return_inverse=True)
+        if self.width and items.size < self.work.num_items:
+            seen_items, item_slots = np.unique(items, return_inverse=True)
+        return Batch(
+            users, user_slots, seen_users, items, item_slots, seen_items,
+            scale=np.float32(1 / (num_positives * terms)),
+            shares=tuple(np.float32(share) for share in penalty_shares(self.loss_name, num_positives, num_negatives)),
+        )  # fmt: skip
+
+    def _gather(self, thread: int, rows: Ints, batch: Batch, values: Values) -> Sums:
+        """Adds what positives `rows` of the batch bring to the thread's buffers, a cacheful at a time."""
+        sums = Sums()
+        step = max(1, CHUNK_FLOATS // (batch.items.shape[1] * max(self.width, 1)))
+        for at in range(0, len(rows), step):
+            self._gradients(thread, rows[at : at + step], batch, values, sums)
+        return sums
+
+    def _gradients(self, thread: int, rows: Ints, batch: Batch, values: Values, sums: Sums) -> None:
+        """Runs forward, loss and backward of positives `rows`."""
+        shape = (len(rows), batch.items.shape[1])
         logits, slopes = np.empty(shape, np.float32), np.empty(shape, np.float32)
         # (B, 1+N, D1)
         first = np.empty((*shape, self.width), np.float32)
+        places = (rows, batch.users, batch.user_slots, batch.items, batch.item_slots)
         tables, halves = (values.p, values.q, values.h), (values.a, values.c)
         use_bias = self.parts.item_bias is not None
-        gather(rows, users, slots, items, *tables, values.item_bias, use_bias, *halves, values.bias, logits, first)
+        gather(*places, *tables, values.item_bias, use_bias, *halves, values.bias, logits, first)
         above, hidden = None, torch.from_numpy(first.reshape(logits.size, self.width)).requires_grad_(self.width > 0)
         if self.parts.rest is not None:
             with torch.enable_grad():
                 above = self.parts.rest(hidden) @ values.top
             logits += above.detach().numpy().reshape(shape)
-        sums.loss += losses(
-            rows, items, self.log_q, LOSS_KINDS[self.loss_name], np.float32(self.temperature), scale, logits, slopes
-        )
+        kind, temperature = LOSS_KINDS[self.loss_name], np.float32(self.temperature)
+        sums.loss += losses(rows, batch.items, self.log_q, kind, temperature, batch.scale, logits, slopes)
         sums.bias += float(slopes.sum())
         first_slopes = first
         if above is not None:
@@ -199,8 +185,8 @@ class BatchedEngine:
             first_slopes = gradients[0].numpy().reshape(first.shape)
             more = list(gradients[1:])
             sums.weights = [x + y for x, y in zip(sums.weights, more, strict=True)] if sums.weights else more
-        written: tuple[Any, ...] = (*shares, *tables, use_bias, *self.work.of(thread))
-        scatter(rows, users, slots, items, slopes, first, first_slopes, *written)
+        written: tuple[Any, ...] = (*batch.shares, *tables, use_bias, *self.work.of(thread))
+        scatter(*places, slopes, first, first_slopes, *written)
 
     def valid_loss(self, valid: Interactions) -> float:
         """Returns the loss on `valid`, negatives drawn from a stream of their own."""
@@ -225,7 +211,7 @@ class BatchedEngine:
         if self.weights_adam:
             load_portable(self.weights_adam, state["weights"])
 
-    def _values(self, seen: Ints, pool: ThreadPoolExecutor | None) -> _Values:
+    def _values(self, batch: Batch, pool: ThreadPoolExecutor | None) -> Values:
         """Returns what a batch reads: tables, the first tower layer's halves, output weights."""
         parts, work = self.parts, self.work
         p, q = (_array(table) for table in parts.product) if parts.product else (work.p_slopes, work.q_slopes[0])
@@ -234,10 +220,13 @@ class BatchedEngine:
             weight, bias = (parameter.detach() for parameter in parts.first)
             users, items = (table.embedding.weight.detach() for table in parts.tower)
             width = users.shape[1]
-            sides = [(bias, users[seen], weight[:, :width].T), (torch.zeros_like(bias), items, weight[:, width:].T)]
+            sides = [
+                (bias, users[batch.seen_users], weight[:, :width].T),
+                (torch.zeros_like(bias), items[batch.seen_items], weight[:, width:].T),
+            ]
             a, c = (half.numpy() for half in _map(pool, lambda side: torch.addmm(*side), sides))
         dim, top = p.shape[1], parts.top
-        return _Values(
+        return Values(
             p=p,
             q=q,
             h=np.ones(dim, np.float32) if parts.h is None else parts.h.detach()[:dim].numpy(),
@@ -249,7 +238,7 @@ class BatchedEngine:
         )
 
     @torch.no_grad()
-    def _step_weights(self, lr: float, seen: Ints, sums: list[_Sums], pool: ThreadPoolExecutor | None) -> None:
+    def _step_weights(self, lr: float, batch: Batch, sums: list[Sums], pool: ThreadPoolExecutor | None) -> None:
         """Gives every parameter that is no table its gradient, penalty included, and moves it."""
         if self.weights_adam is None:
             return
@@ -269,18 +258,18 @@ class BatchedEngine:
             first = parts.first[0].detach()
             users, items = (table.embedding.weight.detach() for table in parts.tower)
             width = users.shape[1]
-            a, c = torch.from_numpy(work.a_slopes[: len(seen)]), torch.from_numpy(work.c_slopes.sum(0))
-            user_slopes = torch.empty(len(seen), width)
+            users, items = users[batch.seen_users], items[batch.seen_items]
+            a = torch.from_numpy(work.a_slopes[: len(users)])
+            c = torch.from_numpy(work.c_slopes[:, : len(items)].sum(0))
+            user_slopes, item_slopes = torch.empty_like(users), torch.empty_like(items)
             # The tables' own gradients are needed before the first layer moves
-            sides = [
-                (a, users[seen], first[:, :width], user_slopes),
-                (c, items, first[:, width:], torch.from_numpy(work.tower_item_slopes[0])),
-            ]
+            sides = [(a, users, first[:, :width], user_slopes), (c, items, first[:, width:], item_slopes)]
             gradients[id(parts.first[0])] = torch.cat(_map(pool, _through_first_layer, sides), dim=1)
             gradients[id(parts.first[1])] = a.sum(0)
-            work.tower_user_slopes[0, seen] = user_slopes.numpy()
-            work.a_slopes[: len(seen)] = 0
-            work.c_slopes.fill(0)
+            work.tower_user_slopes[0, batch.seen_users] = user_slopes.numpy()
+            work.tower_item_slopes[0, batch.seen_items] = item_slopes.numpy()
+            work.a_slopes[: len(users)] = 0
+            work.c_slopes[:, : len(items)] = 0
         for group in self.weights_adam.param_groups:
             group["lr"] = lr
             for parameter in group["params"]:
@@ -321,50 +310,3 @@ def _through_first_layer(side: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
 
 def _map(pool: ThreadPoolExecutor | None, function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
     return list(pool.map(function, values) if pool else map(function, values))
-
-
-class _TableAdam:
-    """Adam's moments of one table, (R, D) each."""
-
-    def __init__(self, table: Table) -> None:
-        self.mean = torch.zeros_like(table.embedding.weight, requires_grad=False)
-        self.square = torch.zeros_like(self.mean)
-
-
-class _Buffers:
-    """What a batch gathers: gradients and penalty shares, by thread where threads could meet. Zero between steps.
-
-    Users are dealt to threads, so their tables need no copy a thread. A part the net lacks has no columns.
-    """
-
-    def __init__(self, parts: Parts, train: Interactions, width: int, threads: int) -> None:
-        def zeros(*shape: int) -> Floats:
-            return np.zeros(shape, np.float32)
-
-        num_users, num_items = train.num_users, train.num_items
-        dim = parts.product[0].embedding.embedding_dim if parts.product else 0
-        # (U, D), (T, I, D) and, for the first tower layer, (S <= U, D1), (T, I, D1)
-        self.p_slopes, self.q_slopes = zeros(num_users, dim), zeros(threads, num_items, dim)
-        self.a_slopes, self.c_slopes = zeros(num_users, width), zeros(threads, num_items, width)
-        self.item_bias = zeros(threads, num_items if parts.item_bias else 0)
-        self.user_counts, self.item_counts = zeros(1, num_users), zeros(threads, num_items)
-        self.h = zeros(threads, dim)
-        half = parts.tower[0].embedding.embedding_dim if parts.tower else 0
-        self.tower_user_slopes, self.tower_item_slopes = zeros(1, num_users, half), zeros(1, num_items, half)
-
-    def of(self, thread: int) -> tuple[Floats, ...]:
-        """Returns the buffers a thread writes, in the kernel's order."""
-        return (
-            self.p_slopes, self.a_slopes, self.user_counts[0], self.q_slopes[thread], self.c_slopes[thread],
-            self.item_bias[thread], self.item_counts[thread], self.h[thread],
-        )  # fmt: skip
-
-    def slopes_of(self, parts: Parts, table: Table) -> Floats:
-        """Returns a table's gradients (T, R, D)."""
-        if parts.product and table.embedding is parts.product[0].embedding:
-            return self.p_slopes[None]
-        if parts.product and table.embedding is parts.product[1].embedding:
-            return self.q_slopes
-        if parts.item_bias and table.embedding is parts.item_bias.embedding:
-            return self.item_bias[:, :, None]
-        return self.tower_user_slopes if table.side == "user" else self.tower_item_slopes
