@@ -21,6 +21,7 @@ from neucf.data.splitting import split
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation import evaluate
 from neucf.models import MODELS, Model
+from neucf.models.neural import NeuralModel
 from neucf.recommender import EpochRecord
 
 DEFAULT_SPLIT = "random:0.8/0.1/0.1"
@@ -178,7 +179,9 @@ def fit_into(
     if first_fit.exists():
         fit, metrics = json.loads(first_fit.read_text())
     else:
-        model, fit = _fit(plan, partial, parts.train, parts.valid, "fit", watch, [half.first_model for half in halves])
+        first_halves = [half.first_model for half in halves]
+        known = (parts.valid, parts.valid_history)
+        model, fit = _fit(plan, partial, parts.train, known, "fit", watch, first_halves)
         metrics = {"valid": None}
         if parts.valid is not None:
             evaluation = evaluate(model, parts, "valid", plan.protocol, plan.ks, seed=plan.seed, threads=plan.threads)
@@ -190,8 +193,10 @@ def fit_into(
     fits = [fit]
     if plan.refits and parts.valid is not None:
         whole = concatenate(parts.train, parts.valid)
+        if parts.valid_history is not None:
+            whole = concatenate(whole, parts.valid_history)
         refitted = [half.model for half in halves]
-        model, refit = _fit(plan, partial, whole, None, "refit", watch, refitted, stop_at=fit["epochs"])
+        model, refit = _fit(plan, partial, whole, (None, None), "refit", watch, refitted, stop_at=fit["epochs"])
         fits.append(refit)
         first_fit.unlink()
 
@@ -221,14 +226,17 @@ def _fit(
     plan: Plan,
     partial: Partial,
     train: Interactions,
-    valid: Interactions | None,
+    known: tuple[Interactions | None, Interactions | None],
     stage: str,
     watch: Watch | None,
     halves: Sequence[Model],
     stop_at: Sequence[int] | None = None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Returns a fitted model, and what the manifest says of the fit."""
+    """Returns a fitted model, and what the manifest says of the fit; `known` is the validation part and its history."""
     model = plan.new_model()
+    valid, valid_history = known
+    if isinstance(model, NeuralModel):
+        model.valid_history = valid_history
     if halves:
         model.halves = tuple(halves)  # type: ignore[attr-defined]
     if stop_at is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 
 from neucf.data.interactions import Interactions
@@ -42,6 +43,7 @@ def make_engine(
             f"loss={config.loss}, optimizer={config.optimizer}, sampler={config.sampler} on {chosen}. Use engine=auto."
         )
     net.to(chosen)
+    batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
     if kind == "sgd":
         return SgdEngine(
@@ -51,15 +53,22 @@ def make_engine(
     if kind == "batch":
         return BatchedEngine(
             net, config.loss, sampler, train,
-            batch_size=config.batch_size, temperature=config.temperature, lazy=config.optimizer == "lazy-adam",
+            batch_size=batch_size, temperature=config.temperature, lazy=config.optimizer == "lazy-adam",
             reg_weights=config.reg_weights, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
     return TorchEngine(
         net, config.loss, sampler, train,
-        optimizer=config.optimizer, batch_size=config.batch_size, temperature=config.temperature,
+        optimizer=config.optimizer, batch_size=batch_size, temperature=config.temperature,
         hardness=config.hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
         seed=seed,
     )  # fmt: skip
+
+
+def batch_size_for(config: NeuralConfig, num_positives: int) -> int:
+    """Returns the batch size asked for, or the power of two that makes about 500 steps an epoch, 128 to 8192."""
+    if config.batch_size:
+        return config.batch_size
+    return int(2 ** np.clip(np.round(np.log2(max(num_positives, 1) / 500)), 7, 13))
 
 
 def _compiled_kind(net: Net, config: NeuralConfig) -> Literal["sgd", "batch"] | None:

@@ -13,16 +13,18 @@ from neucf.training.nets import Net
 
 STEPS = 60
 RATE = 0.1
-POOL = 512
+# Items a step draws as possible negatives; a pairwise loss meets each with every positive.
+POOL, PAIRWISE_POOL = 256, 64
 
 
 def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tensor, ...]:
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
-    The expectation over negatives is taken over one seeded pool of items, the same for everybody, so a user's vector
+    Each step takes the expectation over a fresh, seeded pool of items, the same for everybody, so a user's vector
     never depends on who else is asked for. The start is the mean user; Adam moves the vectors alone.
     """
     matrix = csr_array(histories)
+    matrix.sort_indices()
     device = next(net.parameters()).device
     counts = np.diff(matrix.indptr)
     width = max(int(counts.max(initial=0)), 1)
@@ -33,16 +35,22 @@ def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tenso
     positives = torch.from_numpy(padded).to(device)
     share = torch.from_numpy((present / np.maximum(counts, 1)[:, None]).astype(np.float32)).to(device)
     num_items = matrix.shape[1]
-    drawn = np.random.default_rng(0).permutation(num_items)[:POOL]
-    pool = torch.from_numpy(drawn).to(device)
-    # (B, M) pool items that may be negatives of each user
-    free = torch.from_numpy(matrix[:, drawn].toarray() == 0).to(device)
+    # (nnz,) sorted row * I + item, and one more that no key reaches
+    rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    owned = torch.from_numpy(np.append(rows * num_items + matrix.indices, np.iinfo(np.int64).max)).to(device)
+    first_keys = torch.arange(len(counts), device=device).unsqueeze(1) * num_items
+    rng = np.random.default_rng(0)
+    pool_size = min(PAIRWISE_POOL if config.loss == "bpr" else POOL, num_items)
     starts = [table.embedding.weight.detach().mean(0) for table in net.tables() if table.side == "user"]
     vectors = [start.expand(len(counts), -1).clone().requires_grad_() for start in starts]
     optimizer = torch.optim.Adam(vectors, lr=RATE)
     with torch.enable_grad():
         for step in range(STEPS):
             optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+            pool = torch.from_numpy(rng.choice(num_items, pool_size, replace=False, shuffle=False)).to(device)
+            keys = first_keys + pool
+            # (B, M) pool items that may be negatives of each user
+            free = owned[torch.searchsorted(owned, keys)] != keys
             positive = net.logits(tuple(vector.unsqueeze(1) for vector in vectors), positives)
             negative = net.grid(tuple(vectors), pool)
             terms = _expected_loss(config, positive, negative, share, free, num_items)

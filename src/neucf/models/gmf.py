@@ -24,9 +24,9 @@ class GMFConfig(NeuralConfig):
     )
     bias: bool = Field(True, description="Whether the output has a bias.")
     negatives: int = Field(8, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
-    lr: float = Field(0.004, gt=0, description="Learning rate.")
-    reg: float = Field(0.004, ge=0, description="L2 strength on the embeddings a step touches.")
-    epochs: int = Field(16, ge=1, description="Horizon of the schedule.")
+    lr: float = Field(0.008, gt=0, description="Learning rate.")
+    reg: float = Field(0.01, ge=0, description="L2 strength on the embeddings a step touches.")
+    epochs: int = Field(20, ge=1, description="Horizon of the schedule.")
 
 
 class GMFNet(Net):

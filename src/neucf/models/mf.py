@@ -109,7 +109,7 @@ class BprMFConfig(MFConfig):
     loss: LossName = Field("bpr", description="What training minimises.")
     dim: int = Field(256, ge=1, le=4096, description="Length D of an embedding.")
     optimizer: OptimizerName = Field("sgd", description="`adam` moves every row each step, `lazy-adam` those touched.")
-    batch_size: int = Field(1, ge=1, description="Positives a step; 1 runs in the compiled engine.")
+    batch_size: int = Field(1, ge=0, description="Positives a step; 1 with `sgd` visits users in blocks, in cache.")
     negatives: int = Field(1, ge=1, le=65_536, description="Negatives N of each positive.")
     hardness: int = Field(8, ge=1, le=1024, description="Each negative is the best scored of this many draws.")
     lr: float = Field(0.1, gt=0, description="Learning rate.")

@@ -98,7 +98,6 @@ class MLPConfig(NeuralConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
     negatives: int = Field(6, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
     lr: float = Field(0.003, gt=0, description="Learning rate.")
-    batch_size: int = Field(1024, ge=1, description="Positives a step.")
     reg: float = Field(0.012, ge=0, description="L2 strength on the embeddings a step touches.")
     reg_weights: float = Field(3e-5, ge=0, description="L2 strength on all other weights.")
     epochs: int = Field(12, ge=1, description="Horizon of the schedule.")

@@ -34,6 +34,7 @@ class NeuralModel(Model):
     Attributes:
         net: The network, once fitted.
         stop_after: Set before `fit` to stop at that epoch of the schedule, as a refit does.
+        valid_history: Set before `fit` where validation users are held out: what is known of them.
     """
 
     config_class: ClassVar[type[NeuralConfig]]
@@ -42,6 +43,7 @@ class NeuralModel(Model):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.stop_after: int | None = None
+        self.valid_history: Interactions | None = None
         self._net: Net | None = None
         self._start: NeuralModel | None = None
 
@@ -148,9 +150,8 @@ def train_net(
     k = int(config.metric.partition("@")[2])
 
     def measure() -> dict[str, float]:
-        result = evaluate(
-            model, Split(model.train, valid, None), "valid", config.metric_protocol, (k,), seed=seed, threads=threads
-        )
+        parts = Split(model.train, valid, None, valid_history=model.valid_history)
+        result = evaluate(model, parts, "valid", config.metric_protocol, (k,), seed=seed, threads=threads)
         return {name: result.mean(name) for name in result.values}
 
     plan = Plan(

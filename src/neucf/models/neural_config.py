@@ -30,7 +30,11 @@ class NeuralConfig(Config):
     decay_every: int = Field(1, ge=1, description="Epochs between two decays.")
     warmup: float = Field(0.0, ge=0, description="Epochs over which the rate first rises from 0.")
     epochs: int = Field(20, ge=1, description="Horizon of the schedule.")
-    batch_size: int = Field(2048, ge=1, description="Positives a step.")
+    batch_size: int = Field(
+        0,
+        ge=0,
+        description="Positives a step; 0 takes a power of two that makes about 500 steps an epoch, 128 to 8192.",
+    )
     reg: float = Field(0.0, ge=0, description="L2 strength on the embeddings a step touches.")
     reg_weights: float = Field(0.0, ge=0, description="L2 strength on all other weights.")
     clip: float = Field(0.0, ge=0, description="Largest gradient norm; 0 leaves gradients alone.")
