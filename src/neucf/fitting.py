@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from neucf.artifacts import Partial, Run, claim, load_checkpoint, open_run, save_checkpoint, write_run, write_weights
+from neucf.artifacts.curve import draw_curve
 from neucf.artifacts.manifest import FIRST_WEIGHTS
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
@@ -201,6 +202,8 @@ def fit_into(
         first_fit.unlink()
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
+    if plan.metric is not None:
+        draw_curve(partial.folder / LOG, plan.metric, partial.folder / "curve.png")
     write_run(partial.folder, model=model, split=parts, dataset=dataset, manifest=manifest)
     return Fitted(model, parts, manifest)
 

@@ -1,0 +1,34 @@
+"""curve.png: how loss and the validation metric went, drawn from a run's log."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def draw_curve(log: Path, metric: str, picture: Path) -> None:
+    """Draws training loss and a validation metric by epoch; nothing without the extra `plots` or without epochs.
+
+    Args:
+        log: log.jsonl, a line an epoch.
+        metric: What chose the epoch, such as `ndcg@20`.
+        picture: The PNG to write.
+    """
+    if find_spec("matplotlib") is None or not log.exists():
+        return
+    lines = [line for line in map(json.loads, log.read_text().splitlines()) if line["stage"] == "fit"]
+    judged = [(line["epoch"], line["valid_metrics"][metric]) for line in lines if line["valid_metrics"]]
+    if not lines:
+        return
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    left = figure.subplots()
+    left.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], color="tab:gray", label="loss")
+    left.set(xlabel="epoch", ylabel="training loss")
+    if judged:
+        right = left.twinx()
+        right.plot(*zip(*judged, strict=True), color="tab:blue", marker=".")
+        right.set_ylabel(f"validation {metric}", color="tab:blue")
+    figure.savefig(picture, dpi=120)
