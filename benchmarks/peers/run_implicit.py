@@ -1,0 +1,37 @@
+"""Runs one fit of implicit's BPR in implicit's environment: `python -m peers.run_implicit FOLDER`."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from peers.exchange import open_job
+
+job, started = open_job()
+
+from implicit.cpu.bpr import BayesianPersonalizedRanking  # type: ignore[import-not-found]  # noqa: E402
+from scipy.sparse import csr_matrix  # noqa: E402
+
+job.beside("import", time.perf_counter() - started)
+
+start = time.perf_counter()
+users, items = job.split["train"].T
+train = csr_matrix((np.ones(len(users), np.float32), (users, items)), shape=(job.num_users, job.num_items))
+job.beside("load", time.perf_counter() - start)
+
+# With a seed it is still free to race between threads.
+model = BayesianPersonalizedRanking(
+    iterations=job.epochs, num_threads=job.threads, random_state=job.seed, **job.settings
+)
+
+
+def report(epoch: int, seconds: float, *counts: int) -> None:
+    """Notes an epoch; implicit's own clock leaves out what is done here."""
+    del epoch, counts
+    # The bias is one more dimension of both already.
+    job.epoch(seconds, len(users), lambda: {"users": model.user_factors, "items": model.item_factors})
+
+
+model.fit(train, show_progress=False, callback=report)
+job.done("implicit", "numpy")
