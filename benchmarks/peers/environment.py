@@ -74,7 +74,7 @@ class PeerFit:
     folder: Path
     train: Interactions
 
-    def exported(self) -> Iterator[tuple[int, Exported]]:
+    def exported(self) -> Iterator[tuple[int, Any]]:
         """Yields the epochs that were exported, and what was learnt by then."""
         for path in sorted(self.folder.glob("[0-9]*.npz"), key=lambda path: int(path.stem)):
             with np.load(path) as arrays:
