@@ -93,8 +93,9 @@ class BatchedEngine:
         """Visits every positive once, in an order keyed by (seed, epoch)."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.users))
         total = 0.0
-        # Torch's own threads would spin while the pool's work, and the pool's do all that is large
-        with torch_threads(1), ThreadPoolExecutor(self.threads, thread_name_prefix="neucf") as pool:
+        # Torch's own threads would spin while the pool's work, and the pool's do all that is large. The count that
+        # matrix products go by is each thread's own, so the pool's are told as well.
+        with torch_threads(1), ThreadPoolExecutor(self.threads, "neucf", torch.set_num_threads, (1,)) as pool:
             for batch, first in enumerate(range(0, len(order), self.batch_size)):
                 rows = order[first : first + self.batch_size]
                 total += self.step(self.users[rows], self.items[rows], epoch, first, lr(first / len(order)), pool)
