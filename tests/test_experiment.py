@@ -267,6 +267,24 @@ def test_an_interrupted_study_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(lines(tmp_path)) == 2
 
 
+def test_who_interrupts_is_told_how_to_go_on(tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, FULL, POPULARITY, MF)
+    command = ("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("neucf.cli.progress.TrainingBar.__call__", interrupt)
+        stopped = neucf(*command)
+    assert stopped.code == 130
+    assert "The same command goes on from here." in stopped.err
+    assert "popularity, seed 0" in stopped.err
+    done = neucf(*command)
+    assert done.code == 0, done.err
+    assert "taken over" in done.err
+
+
 def test_an_unfinished_run_of_other_settings_is_dropped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         execute(write(tmp_path, FULL, MF), tmp_path, Watcher(stop_after=2))

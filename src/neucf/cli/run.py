@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A TOML file, or lecture or ncf-ml-1m.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of one that comes along, such as lecture.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where runs and tables go.", show_default="runs/ and the recipe's name"),
@@ -38,16 +40,20 @@ def run(
     folder = out or Path("runs") / loaded.name
     dataset = read(loaded.data.source, min_rating=loaded.data.min_rating)
     display.note(reports.dataset_line(dataset))
-    results = run_recipe(
-        loaded,
-        dataset,
-        folder,
-        num_seeds=seeds,
-        device=device,
-        threads=threads,
-        training=TrainingBar,
-        done=lambda result: _note(loaded, result),
-    )
+    try:
+        results = run_recipe(
+            loaded,
+            dataset,
+            folder,
+            num_seeds=seeds,
+            device=device,
+            threads=threads,
+            training=TrainingBar,
+            done=lambda result: _note(loaded, result),
+        )
+    except KeyboardInterrupt:
+        display.note("Interrupted. The same command goes on from here.")
+        raise
     board = Leaderboard.of(loaded, results)
     files = board.write(folder) + _plots(board, folder)
     if json:
