@@ -54,3 +54,13 @@ class ArtifactError(NeucfError):
     """A run folder is absent, incomplete, altered or of a version this neucf cannot read."""
 
     exit_code = 2
+
+
+class StoreError(NeucfError):
+    """The events' database cannot be opened, read or written."""
+
+
+class ConflictError(NeucfError):
+    """An event comes under the key of another one."""
+
+    exit_code = 2

@@ -1,0 +1,106 @@
+"""How the events' database is opened: what URL is taken, and SQLite and PostgreSQL made durable and private."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from platformdirs import user_data_path
+from sqlalchemy.exc import ArgumentError
+
+from neucf.errors import ConfigError, StoreError
+
+# How long a write waits for that of another process; and for a server that does not answer.
+BUSY_SECONDS, CONNECT_SECONDS = 30, 10
+_RULE = "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+def parse_url(url: str | None) -> sa.URL:
+    """Returns the database a URL names, or the per-user file for None; raises ConfigError, which shows no password."""
+    if url is None:
+        folder = user_data_path("neucf", appauthor=False)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise StoreError(f"{folder} must be a folder of this user's for the events ({error.strerror}).") from None
+        return sa.URL.create("sqlite", database=str(folder / "events.sqlite"))
+    # A bare @ in a password would make its end a part of the host, which errors show.
+    if url.count("@") > 1:
+        raise ConfigError(f"`events` {_RULE}; write @ in a name or password as %40.")
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        # Their messages may hold the password.
+        raise ConfigError(f"`events` {_RULE}; the URL given cannot be read.") from None
+    kind = parsed.drivername
+    if kind in ("postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind not in ("sqlite", "sqlite+pysqlite"):
+        raise ConfigError(f"`events` {_RULE}; got one that begins with {kind}.")
+    if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:") or parsed.query:
+        raise ConfigError(f"`events` must name a plain file, as in sqlite:///events.sqlite; got {url}.")
+    return parsed
+
+
+def shown(url: sa.URL) -> str:
+    """Returns a URL for messages: without user, password and options."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return f"postgresql://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+
+def open_engine(url: sa.URL) -> sa.Engine:
+    """Returns an engine each of whose commits is on disk before it returns."""
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url)
+    query = {"connect_timeout": str(CONNECT_SECONDS), **url.query}
+    try:
+        engine = sa.create_engine(
+            url.set(query=query), hide_parameters=True, isolation_level="READ COMMITTED", pool_pre_ping=True
+        )
+    except ImportError:
+        raise ConfigError(
+            "Events in PostgreSQL need psycopg: install it with `pip install 'psycopg[binary]'`."
+        ) from None
+    sa.event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _open_sqlite(url: sa.URL) -> sa.Engine:
+    file = Path(str(url.database))
+    try:
+        # SQLite gives the files beside it the mode of this one.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(f"`events` must name a file in a folder that is there; {file}: {error.strerror}.") from None
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Sets what each connection needs; erased rows are overwritten, not only unlinked."""
+    for pragma in ("synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    # Two processes may meet at the one moment where the file becomes WAL, and there SQLite does not wait.
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _prepare_postgresql(connection: Any, _: Any) -> None:
+    """Lets no commit return before it is on disk, whatever the server's default."""
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
