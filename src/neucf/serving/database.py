@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +28,7 @@ def parse_url(url: str | None) -> sa.URL:
             raise StoreError(f"{folder} must be a folder of this user's for the events ({error.strerror}).") from None
         return sa.URL.create("sqlite", database=str(folder / "events.sqlite"))
     # A bare @ in a password would make its end a part of the host, which errors show.
-    if url.count("@") > 1:
+    if url.count("@") > 1 and not url.startswith("sqlite"):
         raise ConfigError(f"`events` {_RULE}; write @ in a name or password as %40.")
     try:
         parsed = sa.make_url(url)
@@ -42,7 +41,7 @@ def parse_url(url: str | None) -> sa.URL:
     if kind not in ("sqlite", "sqlite+pysqlite"):
         raise ConfigError(f"`events` {_RULE}; got one that begins with {kind}.")
     if not parsed.database or parsed.database == ":memory:" or parsed.database.startswith("file:") or parsed.query:
-        raise ConfigError(f"`events` must name a plain file, as in sqlite:///events.sqlite; got {url}.")
+        raise ConfigError(f"`events` must name a plain file, as in sqlite:///events.sqlite; got {parsed.database!r}.")
     return parsed
 
 
@@ -53,10 +52,10 @@ def shown(url: sa.URL) -> str:
     return f"postgresql://{url.host or ''}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def open_engine(url: sa.URL) -> sa.Engine:
-    """Returns an engine each of whose commits is on disk before it returns."""
+def open_engine(url: sa.URL, *, create: bool = True) -> sa.Engine:
+    """Returns an engine each of whose commits is on disk before it returns; `create` makes an absent SQLite file."""
     if url.get_backend_name() == "sqlite":
-        return _open_sqlite(url)
+        return _open_sqlite(url, create)
     query = {"connect_timeout": str(CONNECT_SECONDS), **url.query}
     try:
         engine = sa.create_engine(
@@ -70,13 +69,12 @@ def open_engine(url: sa.URL) -> sa.Engine:
     return engine
 
 
-def _open_sqlite(url: sa.URL) -> sa.Engine:
-    file = Path(str(url.database))
+def _open_sqlite(url: sa.URL, create: bool) -> sa.Engine:
     try:
-        # SQLite gives the files beside it the mode of this one.
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        # Made here, for its mode, which SQLite gives the files beside it too.
+        os.close(os.open(str(url.database), os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
     except OSError as error:
-        raise StoreError(f"`events` must name a file in a folder that is there; {file}: {error.strerror}.") from None
+        raise ConfigError(f"`events` must name a file that can be written; {url.database}: {error.strerror}.") from None
     engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from neucf.errors import ConflictError, DataError, StoreError
+from neucf.errors import ConfigError, ConflictError, DataError, StoreError
 from neucf.serving.database import open_engine, parse_url, shown
 
 if TYPE_CHECKING:
@@ -89,19 +89,24 @@ class EventStore:
     Args:
         url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`, as SQLAlchemy reads them; None for a file
             in the per-user data folder.
+        create: Make the file and the table where they are not there; else that is an error.
 
     Raises:
-        ConfigError: If the URL is of another kind, or the driver it needs is not installed.
+        ConfigError: If the URL is of another kind, names no store, or needs a driver that is not installed.
         StoreError: If the database cannot be opened.
     """
 
-    def __init__(self, url: str | None = None) -> None:
+    def __init__(self, url: str | None = None, *, create: bool = True) -> None:
         self._url = parse_url(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         # Threads that wait here need not poll SQLite's own lock.
         self._turn = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
-        self._engine = open_engine(self._url)
-        self._create_table()
+        self._engine = open_engine(self._url, create=create)
+        try:
+            self._find_table(create)
+        except BaseException:
+            self.close()
+            raise
 
     def add(self, event: Event) -> Literal["created", "repeated"]:
         """Keeps an event; once this returns, it is safe on disk.
@@ -131,6 +136,8 @@ class EventStore:
 
     def history(self, user_id: str) -> list[Event]:
         """Returns what a user did, oldest first; empty for one without events."""
+        if not _is_storable(user_id):
+            return []
         rows = sa.select(*BODY).where(EVENTS.c.user_id == user_id).order_by(TIME, EVENTS.c.number)
         with self._reads() as connection:
             return [Event(*row) for row in connection.execute(rows)]
@@ -158,6 +165,8 @@ class EventStore:
 
     def erase(self, user_id: str) -> int:
         """Removes all events of a user, for good; returns how many there were."""
+        if not _is_storable(user_id):
+            return 0
         with self._writes() as connection:
             num_erased = connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_id == user_id)).rowcount
         if self._is_sqlite:
@@ -178,13 +187,15 @@ class EventStore:
     ) -> None:
         self.close()
 
-    def _create_table(self) -> None:
+    def _find_table(self, create: bool) -> None:
         with self._writes() as connection:
             if sa.inspect(connection).has_table(EVENTS.name):
                 return
-            if not self._is_sqlite:
-                # IF NOT EXISTS alone does not keep two servers that start at once apart.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            if not create:
+                raise ConfigError(f"`events` must name a store of events; {shown(self._url)} has no {EVENTS.name}.")
+            # Keeps those that start at once apart, which IF NOT EXISTS alone does not, and makes all of it or nothing.
+            lock = "BEGIN IMMEDIATE" if self._is_sqlite else f"SELECT pg_advisory_xact_lock({LOCK})"
+            connection.exec_driver_sql(lock)
             connection.execute(CreateTable(EVENTS, if_not_exists=True))
             for index in EVENTS.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
