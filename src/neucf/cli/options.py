@@ -26,6 +26,9 @@ MinRating = Annotated[
 ]
 KCore = Annotated[int | None, _reading("Keep users and items with at least N positives.", "N")]
 Items = Annotated[Path | None, _reading("A file of items: id, title, year, genres.", "FILE")]
+Events = Annotated[
+    str | None, _reading("Add the events of a store (sqlite:///FILE, postgresql://...; default: of this user).", "URL")
+]
 UserCol = Annotated[str | None, _reading("Column of user ids.", "COLUMN", "guessed")]
 ItemCol = Annotated[str | None, _reading("Column of item ids.", "COLUMN", "guessed")]
 RatingCol = Annotated[str | None, _reading("Column of ratings.", "COLUMN", "guessed")]

@@ -35,8 +35,10 @@ def dataset_line(dataset: Dataset) -> str:
     }
     parts = [f"{count:,} {what}" for what, count in dropped.items() if count]
     rest = f" ({', '.join(parts)})" if parts else ""
+    joined = f", {report.events:,} of them events" if report.events else ""
+    unknown = f"; {report.events_unknown:,} events of unknown items left out" if report.events_unknown else ""
     return (
-        f"{dataset.name}: {len(data):,} positives of {report.rows:,} rows{rest}; "
+        f"{dataset.name}: {len(data):,} positives of {report.rows:,} rows{joined}{rest}{unknown}; "
         f"{data.num_users:,} users, {data.num_items:,} items"
     )
 

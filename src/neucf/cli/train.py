@@ -24,6 +24,7 @@ def train(
     min_rating: options.MinRating = None,
     k_core: options.KCore = None,
     items: options.Items = None,
+    events: options.Events = None,
     user_col: options.UserCol = None,
     item_col: options.ItemCol = None,
     rating_col: options.RatingCol = None,
@@ -50,7 +51,7 @@ def train(
     from neucf.artifacts import writing
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar
-    from neucf.cli.reading import read
+    from neucf.cli.reading import read, read_events
     from neucf.fitting import Plan, fit_into
     from neucf.models.config import parse_settings
 
@@ -83,6 +84,7 @@ def train(
                 min_rating=min_rating,
                 k_core=k_core,
                 items=items,
+                events=None if events is None else read_events(events),
             )
             display.note(reports.dataset_line(dataset))
             with TrainingBar(model, plan.metric) as bar:

@@ -15,13 +15,15 @@ class ReadReport:
     """What reading kept and dropped, in rows.
 
     Attributes:
-        rows: Data rows in the source.
+        rows: Data rows in the source, and events joined to them.
         duplicates: Rows merged into a later one of the same user and item.
         below_threshold: Rows under `min_rating`.
         below_k_core: Positives of users or items with fewer than `k_core` positives.
         positives: Rows that remain.
         negatives_positive: Given negatives of a published split left out because the user has a positive on them.
         negatives_repeated: Given negatives left out because they stand twice in their list.
+        events: Events joined to the source's rows.
+        events_unknown: Events left out because no row and no item file has their item.
     """
 
     rows: int
@@ -31,6 +33,8 @@ class ReadReport:
     positives: int
     negatives_positive: int = 0
     negatives_repeated: int = 0
+    events: int = 0
+    events_unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from neucf.data.dataset import Dataset, ReadReport
 from neucf.data.filtering import core, merge
 from neucf.data.grouped import TEST, TRAIN, Loaded, codes
 from neucf.data.interactions import Interactions
+from neucf.data.joining import join_events
 from neucf.data.sources import load
 from neucf.data.splits import Split
 from neucf.data.titles import in_order, read_items
@@ -45,6 +46,7 @@ def read_dataset(
     min_rating: float | None = None,
     k_core: int | None = None,
     items: str | Path | None = None,
+    events: pl.DataFrame | None = None,
 ) -> Dataset:
     """Reads interactions of users with items.
 
@@ -63,6 +65,8 @@ def read_dataset(
         min_rating: The least rating of a positive; None, and every row is one (a named set may have its own default).
         k_core: Keep only users and items with at least this many positives, repeatedly.
         items: A file with item ids, titles, years, genres; its order becomes the catalogue's.
+        events: What people did since, appended to the source's rows: user_id and item_id (text), value (None where
+            there is none) and timestamp (seconds since 1970), as `EventStore.frame` gives them.
 
     Returns:
         The dataset. Of a pair in several rows the latest in time stays, with its rating and weight; on equal or no
@@ -91,6 +95,9 @@ def read_dataset(
     if items is not None:
         loaded = replace(loaded, items=read_items(Path(items)))
     loaded = _in_catalogue_order(loaded)
+    events_unknown = 0
+    if events is not None:
+        loaded, events_unknown = join_events(loaded, events, min_rating)
 
     rows = len(loaded.columns.users)
     columns, parts = merge(loaded.columns, loaded.parts, count=weight == "count")
@@ -111,6 +118,8 @@ def read_dataset(
         positives=len(interactions),
         negatives_positive=loaded.negatives_positive,
         negatives_repeated=loaded.negatives_repeated,
+        events=0 if events is None else len(events) - events_unknown,
+        events_unknown=events_unknown,
     )
     fixed = None
     if parts is not None and k_core is None:

@@ -233,6 +233,8 @@ def _published(data: Dataset | Interactions) -> Split:
     if isinstance(data, Dataset) and data.fixed is not None:
         return data.fixed
     name = f"the data set {data.name!r}" if isinstance(data, Dataset) else "plain interactions"
+    if isinstance(data, Dataset) and data.report.events:
+        name += " with events joined to it"
     raise DataError(
         f"`split` fixed needs a data set with a published split, such as ncf-ml-1m or gowalla; got {name}. "
         "Use random:0.8/0.1/0.1, for example."
