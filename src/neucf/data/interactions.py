@@ -35,7 +35,7 @@ class Vocabulary:
         DataError: If an id is null, stands twice, or is neither an integer nor a text.
     """
 
-    __slots__ = ("_index", "_series", "kind")
+    __slots__ = ("_hashes", "_index", "_series", "kind")
 
     def __init__(self, ids: pl.Series | npt.NDArray[Any] | Sequence[Id], kind: str) -> None:
         try:
@@ -57,11 +57,21 @@ class Vocabulary:
         self.kind = kind
         self._series = series.alias(f"{kind}_id")
         self._index: dict[Id, int] | None = None
+        self._hashes: npt.NDArray[np.uint64] | None = None
 
     @property
     def series(self) -> pl.Series:
         """The ids in index order, Int64 or String."""
         return self._series
+
+    @property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """The 64-bit hash of each id, (N,), by which ties are ordered; worked out once."""
+        if self._hashes is None:
+            from neucf.kernels.ranking import hash_ids
+
+            self._hashes = hash_ids(self._series)
+        return self._hashes
 
     @property
     def is_text(self) -> bool:
@@ -101,15 +111,20 @@ class Vocabulary:
 
     def parse(self, text: str) -> Id:
         """Turns an id's text form, as typed on a command line, into the id; raises UnknownIdError."""
-        if self.is_text:
-            external: Id = text
-        else:
-            digits = text.removeprefix("-")
-            # 64 bits have at most 19 digits; Python refuses to convert thousands of them.
-            canonical = digits.isascii() and digits.isdigit() and len(digits) < 20 and str(int(text)) == text
-            external = int(text) if canonical else text
+        external = self.as_id(text)
         self.index(external)
         return external
+
+    def as_id(self, text: str) -> Id:
+        """Returns what an id of this text form is here, known or not: an integer if all ids are and it can be one."""
+        digits = text.removeprefix("-")
+        # 64 bits have at most 19 digits; Python refuses to convert thousands of them.
+        canonical = digits.isascii() and digits.isdigit() and len(digits) < 20 and str(int(text)) == text
+        return int(text) if canonical and not self.is_text else text
+
+    def lookup(self, text: str) -> int | None:
+        """Returns the index of an id by its text form in O(1), or None; unlike `parse`, it looks for no near ones."""
+        return self._lookup().get(self.as_id(text))
 
     def find(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
         """Returns the indices (N,) int32 of many ids at once, -1 where an id is unknown."""

@@ -77,7 +77,7 @@ def top_k(
         raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {k}.")
     if users is not None:
         users = _checked_users(users, len(recommender.user_ids))
-    items = hash_ids(recommender.item_ids.series)
+    items = recommender.item_ids.hashes
     people = hash_people(seed, _hashes(recommender, users, histories, items))
     starts, stops, hidden = _hidden(recommender, users, histories, mask, len(people))
     if allowed is not None and allowed.shape != (num_items,):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
-from neucf.training.nets import Net, Parts, Table, embedding
+from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 
 
 class GMFConfig(NeuralConfig):
@@ -74,7 +74,7 @@ class GMFNet(Net):
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) by one matrix product."""
-        product: Tensor = (vectors[0] * self.h) @ self.item_embedding(items).T
+        product: Tensor = (vectors[0] * self.h) @ rows_of(self.item_embedding, items).T
         return product + self.bias
 
     @torch.no_grad()

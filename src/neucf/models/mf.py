@@ -15,7 +15,7 @@ from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Parts, Table, embedding
+from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 from neucf.training.optimizers import OptimizerName
 
 
@@ -57,7 +57,7 @@ class MFNet(Net):
 
     def item_vectors(self, items: Tensor) -> Tensor:
         """Returns q_i (..., D), of length 1 where logits are cosines."""
-        vectors: Tensor = self.item_embedding(items)
+        vectors = rows_of(self.item_embedding, items)
         return functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
-from neucf.training.nets import Net, Parts, Table, embedding
+from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
@@ -64,7 +64,7 @@ class Tower(nn.Module):
         weight = self.weights[0][:, self.width :]
         if items.numel() > table.num_embeddings and not table.sparse:
             return functional.embedding(items, functional.linear(table.weight, weight))
-        return functional.linear(table(items), weight)
+        return functional.linear(rows_of(table, items), weight)
 
     def forward(self, first: Tensor) -> Tensor:
         """Returns the last hidden layer (..., D_last) from the summed halves of the first."""

@@ -38,6 +38,7 @@ class NeuralModel(TrainedModel):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._net: Net | None = None
+        self._embeddings: npt.NDArray[np.float32] | None = None
         self._start: NeuralModel | None = None
 
     def start_from(self, other: Model) -> None:
@@ -87,6 +88,7 @@ class NeuralModel(TrainedModel):
                 engine, valid, monitor, seed=seed, threads=threads, rate=self._rate, warm=self.warm_started
             )
             net.eval()
+            self._embeddings = None
         return self
 
     def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Tensor:
@@ -102,6 +104,11 @@ class NeuralModel(TrainedModel):
 
     def item_embeddings(self) -> npt.NDArray[np.float32] | None:
         """Returns the rows of the item tables (I, D) side by side, each table's of mean length 1, biases left out."""
+        if self._embeddings is None:
+            self._embeddings = self._side_by_side()
+        return self._embeddings
+
+    def _side_by_side(self) -> npt.NDArray[np.float32] | None:
         tables = [table.embedding for table in self.net.tables() if table.side == "item"]
         rows = [table.weight.detach().cpu().numpy() for table in tables if table.embedding_dim > 1]
         scaled = [each / max(np.linalg.norm(each, axis=1).mean(), 1e-30) for each in rows]
@@ -119,7 +126,7 @@ class NeuralModel(TrainedModel):
         if expected != received:
             raise ArtifactError(f"{self.name} needs arrays of shapes {expected}; the run holds {received}.")
         net.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
-        self._train, self._net = train, net.eval()
+        self._train, self._net, self._embeddings = train, net.eval(), None
         return self
 
     def _rate(self, done: float) -> float:

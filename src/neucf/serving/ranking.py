@@ -84,16 +84,16 @@ class Ranker:
         ranked.fallback[:] = ~trained & ~with_history
         return ranked
 
-    def histories(self, histories: csr_array, wanted: Wanted) -> Ranked:
-        """Ranks for new people by their histories (B, I), which are hidden unless `mask` is none."""
+    def histories(self, histories: csr_array, wanted: Wanted, hidden: csr_array | None = None) -> Ranked:
+        """Ranks for new people by their histories (B, I); hides these, or `hidden` (B, I), unless `mask` is none."""
         wanted.check(len(self.model.item_ids))
         empty = np.diff(histories.indptr) == 0
         ranked = _blank(len(empty), wanted.k)
         for model, rows in ((self.model, ~empty), (self._popularity, empty)):
             if rows.any():
-                known = histories[np.flatnonzero(rows)]
-                hidden = None if wanted.mask == "none" else known
-                _fill(ranked, rows, self._best(model, None, known, hidden, wanted))
+                chosen = np.flatnonzero(rows)
+                unseen = None if wanted.mask == "none" else (histories if hidden is None else hidden)[chosen]
+                _fill(ranked, rows, self._best(model, None, histories[chosen], unseen, wanted))
         ranked.fallback[:] = empty
         return ranked
 

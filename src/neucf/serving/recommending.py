@@ -116,10 +116,14 @@ class Service:
         filters: Filters = EVERYTHING,
         diversity: float = 0.0,
         threads: int | None = None,
+        hidden: csr_array | None = None,
     ) -> list[Recommendations]:
-        """Returns the suggestions of B new people by their histories (B, I), which are hidden unless `mask` is none."""
+        """Returns the suggestions of B new people by their histories (B, I).
+
+        Their histories are hidden, or `hidden` (B, I) where more is known of them, unless `mask` is none.
+        """
         wanted = Wanted(k, mask, self.allowed(filters), diversity, threads)
-        ranked = self.ranker.histories(histories, wanted)
+        ranked = self.ranker.histories(histories, wanted, hidden)
         return self._answers([None] * len(ranked.items), histories, ranked)
 
     def rank(
@@ -170,6 +174,11 @@ class Service:
         """Returns the id and the title of an item's index."""
         return self._names(np.array([item], np.int32))[0]
 
+    def described(self, item: int) -> dict[str, Any]:
+        """Returns the id, title (with its year), year and genres of an item's index, as JSON takes them."""
+        name, detail = self.named(item), self._details(np.array([item], np.int32))[0]
+        return {**name.to_json(), "year": detail.get("year"), "genres": list(detail.get("genres", ()))}
+
     def _answers(self, user_ids: Sequence[Id | None], liked: csr_array, ranked: Ranked) -> list[Recommendations]:
         answers = []
         for row, user_id in enumerate(user_ids):
@@ -208,7 +217,8 @@ class Service:
         """Returns item_id and, where known, title, year and genres of items (B,)."""
         if self.items is None:
             return [{"item_id": self.model.item_ids[item]} for item in items]
-        rows = self.items[items].iter_rows(named=True)
+        # Row by row: for the few of a list, gathering them by polars' threads takes longer.
+        rows = (self.items.row(item, named=True) for item in items.tolist())
         return [{**row, "genres": tuple(row["genres"] or ())} for row in rows]
 
 

@@ -98,3 +98,12 @@ def embedding(rows: int, dim: int, init: InitName, std: float, generator: torch.
         bound = (6.0 / (rows + dim)) ** 0.5
         weight.uniform_(-bound, bound, generator=generator)
     return nn.Embedding(rows, dim, _weight=weight)
+
+
+def rows_of(table: nn.Embedding, items: Tensor) -> Tensor:
+    """Returns the rows of a table (..., D); where every row is asked for in order, as they are, without a copy."""
+    size = table.num_embeddings
+    if items.ndim == 1 and len(items) == size and items.device.type == "cpu" and torch.equal(items, torch.arange(size)):
+        return table.weight
+    rows: Tensor = table(items)
+    return rows
