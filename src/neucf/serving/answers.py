@@ -131,3 +131,13 @@ class HistoryItem:
     title: str | None = None
     year: int | None = None
     genres: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns item_id, title (with its year), year, genres and rating."""
+        return {
+            "item_id": json_id(self.item_id),
+            "title": None if self.title is None else full_title(self.title, self.year),
+            "year": self.year,
+            "genres": list(self.genres),
+            "rating": self.rating,
+        }
