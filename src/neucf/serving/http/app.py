@@ -7,8 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from neucf import __version__
 from neucf.serving.http import activity, models, operations, routes
@@ -44,11 +45,23 @@ def make_app(backend: Backend, guard: Guard, metrics: Metrics, *, max_in_flight:
     metrics.loaded.set(backend.live(None).loaded_at)
     for part in (routes, activity, models, operations):
         app.include_router(part.router)
-    # Last: it takes every path that is left.
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    # What no route takes: a mount would take a wrong method of a route as well, and hide what it should be.
+    app.router.default = _page(PAGE)
     handle_errors(app)
     app.openapi = lambda: _openapi(app, guard)  # type: ignore[method-assign]
     return Shell(app, guard, metrics, max_in_flight)
+
+
+def _page(folder: Path) -> ASGIApp:
+    """Returns what shows the files of the page, and knows nothing else."""
+    files = StaticFiles(directory=folder, html=True)
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            raise HTTPException(404)
+        await files(scope, receive, send)
+
+    return page
 
 
 def _openapi(app: FastAPI, guard: Guard) -> dict[str, Any]:
