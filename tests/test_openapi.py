@@ -76,14 +76,29 @@ def test_the_document_tells_of_all_that_is_served(api: Any) -> None:
     assert sorted(told) == sorted(OPERATIONS)
 
 
+BOTH = pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "broken"])
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "broken"])
+@BOTH
 def test_every_answer_is_one_that_is_told_of(api: Any, method: str, path: str, mode: GenerationMode) -> None:
-    operation = api[path][method]
+    ask_at_random(api[path][method], mode, EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+@BOTH
+def test_every_answer_to_many_is_one_that_is_told_of(api: Any, method: str, path: str, mode: GenerationMode) -> None:
+    # Anew each time: examples that nobody has tried yet.
+    ask_at_random(api[path][method], mode, settings(EXAMPLES, max_examples=300, derandomize=False))
+
+
+def ask_at_random(operation: Any, mode: GenerationMode, examples: settings) -> None:
+    """Makes requests up for an operation, valid or broken ones, and checks every answer."""
     if mode is GenerationMode.NEGATIVE and not (operation.query or operation.body or operation.path_parameters):
         return  # there is nothing to break
 
-    @EXAMPLES
+    @examples
     @given(case=operation.as_strategy(generation_mode=mode))
     def call(case: Any) -> None:
         response = case.call()

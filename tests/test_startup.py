@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,9 @@ HEAVY = {
     "pydantic",
     "optuna",
     "sqlalchemy",
+    "fastapi",
+    "uvicorn",
+    "prometheus_client",
 }
 # Recent versions of typer themselves load pydantic to parse a command's options.
 TYPERS_OWN = {"pydantic"}
@@ -32,8 +36,9 @@ TYPERS_OWN = {"pydantic"}
         ("from neucf.cli import app; app(['--help'])", set()),
         ("from neucf.cli import app; app(['train', '--help'])", TYPERS_OWN),
         ("from neucf.cli import app; app(['recommend', 'RUN'])", TYPERS_OWN),
+        ("from neucf.cli import app; app(['serve', '--help'])", TYPERS_OWN),
     ],
-    ids=["import", "help", "train help", "usage error"],
+    ids=["import", "help", "train help", "usage error", "serve help"],
 )
 def test_nothing_heavy_loads(code: str, allowed: set[str]) -> None:
     shown = f"""
@@ -48,6 +53,21 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
     loaded = done.stdout.split("LOADED")[1].split()
     assert "neucf" in loaded
     assert (HEAVY & set(loaded)) - allowed == set()
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "sqlalchemy", "uvicorn", "prometheus_client"])
+def test_what_the_extra_serve_brings_is_named_where_it_is_missing(missing: str, tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+sys.argv = ["neucf", "serve", {str(tmp_path)!r}]
+from neucf.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert f"needs the extra `serve`; {missing} is missing" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_python_m_and_console_script_are_the_same_entry() -> None:
