@@ -14,12 +14,14 @@ from scipy.sparse import csr_array
 
 from neucf.data.interactions import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
-from neucf.kernels.compile import num_threads, spread, torch_threads
+from neucf.kernels.compile import COMPILED, num_threads, spread, torch_threads
+from neucf.kernels.grid import Factors, rank_rows
 from neucf.kernels.ranking import Hashes, hash_ids, hash_people, push
 from neucf.recommender import Recommender, to_numpy
 
-# A thread's product buffer of 256 x 1,024 float32 is 1 MiB: it stays in a core's second-level cache.
+# A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
 _TILE_ROWS, _TILE_ITEMS = 256, 1024
+_BLOCK_ROWS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,9 @@ def top_k(
         best_items=np.full((len(people), k), -1, np.int32),
     )
     try:
-        if users is not None and histories is None and hasattr(recommender, "factors"):
-            _rank_by_factors(lists, users, recommender.factors(), num_threads(threads), memory)
+        if COMPILED and users is not None and histories is None and hasattr(recommender, "factors"):
+            user_factors, *of_items = recommender.factors()
+            _rank_by_factors(lists, Factors(user_factors[users], *of_items), num_threads(threads))
         elif hasattr(recommender, "sparse_factors"):
             left, right = recommender.sparse_factors(users if histories is None else None, histories)
             _rank_by_sparse_factors(lists, left, right, num_threads(threads), memory)
@@ -127,7 +130,25 @@ class _Lists:
         """Offers the scores (rows, C) of items from `first` on; overwrites them."""
         wrong = push(
             scores,
+            scores.shape[1],
             first,
+            self.cursors[rows],
+            self.stops[rows],
+            self.hidden,
+            self.allowed,
+            self.people[rows],
+            self.items,
+            self.best_scores[rows],
+            self.best_items[rows],
+        )
+        if wrong >= 0:
+            raise _NotFiniteError(rows.start + wrong)
+
+    def rank(self, rows: slice, factors: Factors, catalogue: tuple[Any, ...]) -> None:
+        """Offers the scores of the whole catalogue, by what they are made of, without ever holding a row of them."""
+        wrong = rank_rows(
+            *factors.people(rows),
+            *catalogue,
             self.cursors[rows],
             self.stops[rows],
             self.hidden,
@@ -170,35 +191,14 @@ def _rank_by_scores(
         spread(rank, slices(tile.start, tile.stop, max(1, _TILE_ROWS * _TILE_ITEMS // num_items)), threads)
 
 
-def _rank_by_factors(
-    lists: _Lists,
-    users: IntArray,
-    factors: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32] | None],
-    threads: int,
-    memory: int,
-) -> None:
-    import torch
-
-    user_factors, item_factors, item_bias = factors
-    item_table = torch.from_numpy(np.ascontiguousarray(item_factors, np.float32))
-    bias = None if item_bias is None else torch.from_numpy(np.ascontiguousarray(item_bias, np.float32))
-    tile_rows = max(1, min(_TILE_ROWS, memory // (4 * _TILE_ITEMS * threads), -(-len(users) // threads)))
+def _rank_by_factors(lists: _Lists, factors: Factors, threads: int) -> None:
+    catalogue, num_people = factors.catalogue(), len(lists.people)
 
     def rank(rows: slice) -> None:
-        tile = torch.from_numpy(np.asarray(user_factors[users[rows]], np.float32))
-        buffer = torch.empty(len(tile) * _TILE_ITEMS)
-        for chunk in slices(0, len(item_table), _TILE_ITEMS):
-            width = chunk.stop - chunk.start
-            product = buffer[: len(tile) * width].view(len(tile), width)
-            if bias is None:
-                torch.mm(tile, item_table[chunk].T, out=product)
-            else:
-                torch.addmm(bias[chunk], tile, item_table[chunk].T, out=product)
-            lists.push(rows, product.numpy(), chunk.start)
+        lists.rank(rows, factors, catalogue)
 
-    # Each thread multiplies its own tile, so the product inside must stay on that one thread.
-    with torch_threads(1):
-        spread(rank, slices(0, len(users), tile_rows), threads)
+    # Items are laid out anew for each block of people: the taller, the less often.
+    spread(rank, slices(0, num_people, max(1, min(_BLOCK_ROWS, -(-num_people // (2 * threads))))), threads)
 
 
 def _rank_by_sparse_factors(lists: _Lists, left: csr_array, right: csr_array, threads: int, memory: int) -> None:

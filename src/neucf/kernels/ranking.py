@@ -54,6 +54,7 @@ def hash_people(seed: int, ids: Hashes) -> Hashes:
 
 def _push(
     scores: npt.NDArray[np.float32],
+    num_columns: int,
     first: int,
     cursors: npt.NDArray[np.int64],
     stops: npt.NDArray[np.int64],
@@ -67,7 +68,8 @@ def _push(
     """Offers the scores of items first..first + C - 1 to the lists of B people; chunks come in ascending order.
 
     Args:
-        scores: (B, C), overwritten.
+        scores: (B, C or wider), overwritten.
+        num_columns: C.
         first: The item of column 0.
         cursors: (B,) where in `hidden` each row stands; moved on.
         stops: (B,) where in `hidden` each row ends.
@@ -81,7 +83,6 @@ def _push(
     Returns:
         The first row that holds a score which is not finite, or -1.
     """
-    num_columns = scores.shape[1]
     for row in range(scores.shape[0]):
         line, best, members, person = scores[row], best_scores[row], best_items[row], people[row]
         # Nothing finite times zero is anything but zero; without a branch, the sum vectorises.
@@ -160,6 +161,7 @@ def _insert(
 
 def push_numpy(
     scores: npt.NDArray[np.float32],
+    num_columns: int,
     first: int,
     cursors: npt.NDArray[np.int64],
     stops: npt.NDArray[np.int64],
@@ -171,11 +173,11 @@ def push_numpy(
     best_items: npt.NDArray[np.int32],
 ) -> int:
     """The same as the compiled `push`, by numpy."""
-    num_rows, num_columns = scores.shape
+    scores = scores[:, :num_columns]
     wrong = ~np.isfinite(scores).all(1)
     if wrong.any():
         return int(wrong.argmax())
-    for row in range(num_rows):
+    for row in range(len(scores)):
         ahead = hidden[cursors[row] : stops[row]] - first
         here = ahead[ahead < num_columns]
         scores[row, here] = _HIDDEN
