@@ -21,9 +21,9 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
-_ZERO = np.float32(0)
+_ZERO, _ONE = np.float32(0), np.float32(1)
 _HIDDEN = np.float32(-np.inf)
-_BLOCK = 32
+_BLOCK = 64
 
 
 def mix(values: Any) -> Any:
@@ -117,11 +117,13 @@ def _push(
 
 
 @kernel
-def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: float) -> int:
-    count = 0
-    # Unsigned, since the check for an index below zero would keep the loop from being vectorised.
+def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: float) -> float:
+    """Returns how many of line[start:stop] are at least `bar`, exact up to 2^24."""
+    count = _ZERO
+    # Unsigned, since the check for an index below zero would keep the loop from being vectorised; counted in float32,
+    # since an int64 would halve the vectors.
     for column in range(np.uint64(start), np.uint64(stop)):
-        count += line[column] >= bar
+        count += _ONE if line[column] >= bar else _ZERO
     return count
 
 
@@ -143,9 +145,13 @@ def _insert(
 ) -> None:
     """Puts (score, item), known to rank before the worst, in its place and drops the worst.
 
-    Shifting a row moves a vector at a time, which for the K of real lists beats the mispredicted branches of a heap.
+    Counting and shifting move a vector at a time, which for the K of real lists beats the mispredicted branches of a
+    search or a heap.
     """
-    low, high = 1, best.shape[0]
+    low = best.shape[0] - int(_count_from(best, 0, best.shape[0], score))
+    high = low
+    while high < best.shape[0] and best[high] == score:
+        high += 1
     while low < high:
         middle = (low + high) // 2
         if _before(score, item, best[middle], members[middle], person, items):
