@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 import neucf.evaluation.ranking as ranking
-from neucf.data.interactions import Vocabulary
+from neucf import MODELS
+from neucf.data.interactions import Interactions, Vocabulary
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.ranking import hash_ids, mix, push_numpy
+from neucf.recommender import to_numpy
 
 
 @dataclass
@@ -211,20 +213,89 @@ def test_tiles_are_bounded_by_memory_and_change_nothing():
     assert tiled.tallest_tile == 7
 
 
-@pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("bias", [True, False])
-def test_factors_agree_with_the_plain_path(bias, monkeypatch):
-    monkeypatch.setattr(ranking, "_TILE_ITEMS", 96)
-    model = Factors(40, 250, 8, seed=2, bias=bias)
+@pytest.mark.parametrize(("num_items", "dim"), [(3, 1), (250, 8), (2500, 7)])
+def test_factors_agree_with_the_plain_path(num_items, dim, bias):
+    model = Factors(90, num_items, dim, seed=2, bias=bias)
     rng = np.random.default_rng(3)
-    hidden = [set(rng.choice(250, 30, replace=False).tolist()) for _ in range(40)]
-    options = {"mask": csr_of(hidden, 250), "allowed": rng.random(250) < 0.8}
-    users = rng.integers(0, 40, 25)
-    fast = ranking.top_k(model, users, 12, threads=2, **options)
-    plain = ranking.top_k(table(model.scores), users, 12, **options)
+    hidden = [set(rng.choice(num_items, num_items // 8, replace=False).tolist()) for _ in range(90)]
+    options = {"mask": csr_of(hidden, num_items), "allowed": rng.random(num_items) < 0.8}
+    users, k = rng.integers(0, 90, 150), min(12, num_items)
+    fast = ranking.top_k(model, users, k, threads=2, **options)
+    plain = ranking.top_k(table(model.scores), users, k, **options)
     np.testing.assert_allclose(fast.scores, plain.scores, rtol=1e-5, atol=1e-4)
     assert (fast.items == plain.items).mean() > 0.99
-    np.testing.assert_allclose(model.scores[users[:, None], fast.items], fast.scores, rtol=1e-5, atol=1e-4)
+    listed = fast.items >= 0
+    np.testing.assert_allclose(
+        model.scores[users[:, None], fast.items][listed], fast.scores[listed], rtol=1e-5, atol=1e-4
+    )
+
+
+def test_memory_tiles_people_with_factors_and_changes_nothing():
+    model = Factors(50, 30, 4, seed=0)
+    expected = ranking.top_k(model, np.arange(50), 5)
+    ranked = ranking.top_k(model, np.arange(50), 5, memory=7 * ranking._PERSON_BYTES, threads=2)
+    assert ranked.items.tolist() == expected.items.tolist()
+
+
+@pytest.mark.skipif(not COMPILED, reason="numba is not installed")
+@pytest.mark.parametrize("num_items", [5, 637, 1100])
+def test_items_alike_tie_exactly_by_factors_wherever_they_stand(num_items):
+    model = Factors(5, num_items, 33, seed=4)
+    model.item_factors[:], model.bias[:] = model.item_factors[0], model.bias[0]
+    ranked = ranking.top_k(model, np.arange(5), num_items, seed=6, threads=2)
+    assert (ranked.scores == ranked.scores[:, :1]).all()
+    ids = list(model.user_ids), list(model.item_ids)
+    assert ranked.items.tolist() == oracle(np.ones((5, num_items)), *ids, num_items, [set()] * 5, 6)
+
+
+TOWERS = [
+    ("mlp", {"tower": (10, 7, 6, 3)}),
+    ("mlp", {"tower": (8, 5)}),
+    ("neumf", {"dim": 5, "tower": (6, 9, 2)}),
+    ("neumf", {"dim": 8, "tower": (64, 32, 16, 8), "dropout": 0.5}),
+]
+
+
+def with_tower(name, settings, num_users=70, num_items=1300):
+    """A model with random weights of size, biases included."""
+    pairs = np.array([0]), np.array([0])
+    train = Interactions.from_arrays(*pairs, user_ids=range(num_users), item_ids=range(num_items))
+    model = MODELS[name](**settings, epochs=1).fit(train, device="cpu")
+    rng = np.random.default_rng(8)
+    arrays = {key: rng.normal(0, 0.5, value.shape).astype(np.float32) for key, value in model.arrays().items()}
+    return model.restore(train, arrays)
+
+
+@pytest.mark.skipif(not COMPILED, reason="numba is not installed")
+@pytest.mark.parametrize(("name", "settings"), TOWERS)
+def test_towers_agree_with_the_plain_path(name, settings, monkeypatch):
+    model = with_tower(name, settings)
+    plain = Table(to_numpy(model.score(np.arange(70))), model.user_ids, model.item_ids)
+    # Nothing but the kernel may score here
+    monkeypatch.setattr(model, "score", None)
+    rng = np.random.default_rng(3)
+    mask = csr_of([set(rng.choice(1300, 100, replace=False).tolist()) for _ in range(70)], 1300)
+    users = rng.integers(0, 70, 90)
+    fast, expected = (ranking.top_k(each, users, 1250, mask=mask, threads=2) for each in (model, plain))
+    np.testing.assert_allclose(fast.scores, expected.scores, rtol=1e-5, atol=1e-4)
+    listed = fast.items >= 0
+    np.testing.assert_allclose(
+        plain.scores[users[:, None], fast.items][listed], fast.scores[listed], rtol=1e-5, atol=1e-4
+    )
+    assert listed.sum() == 90 * 1200
+
+
+@pytest.mark.parametrize("where", ["user", "item", "weights.1", "h"])
+def test_a_tower_that_is_not_finite_names_the_user(where):
+    model = with_tower(*TOWERS[0], num_users=4, num_items=20)
+    arrays = model.arrays()
+    name = next(key for key in arrays if where in key)
+    # A unit that relu would switch off, were it a number
+    arrays[name].flat[-1] = np.nan
+    model.restore(model.train, arrays)
+    with pytest.raises(TrainingError, match="mlp gave NaN or an infinity for user " + ("3" if where == "user" else "0")):
+        ranking.top_k(model, np.arange(4), 5, threads=1)
 
 
 def test_an_unsorted_mask_hides_as_well():

@@ -116,12 +116,43 @@ def fit_peer(
             "threads": threads, "seed": seed,
         }  # fmt: skip
         (folder / "request.json").write_text(json.dumps(request))
-        parts: dict[str, Any] = {part: _pairs(getattr(data, part)) for part in ("train", "valid", "test")}
+        parts: dict[str, Any] = {part: pairs(getattr(data, part)) for part in ("train", "valid", "test")}
         np.savez(folder / "split.npz", shape=[data.train.num_users, data.train.num_items], **parts)
-        count = str(threads)
-        settled = {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count}
-        _run([python, "-m", f"peers.run_{peer}", folder], f"{peer} failed", cwd=folder, env=os.environ | settled)
+        _run_module(python, f"peers.run_{peer}", folder, f"{peer} failed", threads, blas_threads=threads)
         yield PeerFit(**json.loads((folder / "result.json").read_text()), folder=folder, train=data.train)
+
+
+def rank_by_peer(
+    peer: str, arrays: Mapping[str, npt.NDArray[Any]], settings: Mapping[str, Any], *, threads: int, blas_threads: int
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Lets a peer rank by given factors in its environment; returns what it measured, and the arrays it gave back.
+
+    Args:
+        peer: Names its requirements and its runner.
+        arrays: `users` (U, D), `items` (I, D), and the pairs (N, 2) of `train` and, for an evaluation, `valid`, `test`.
+        settings: By the peer's own names.
+        threads: How many it may use.
+        blas_threads: How many each of its matrix products may use.
+
+    Raises:
+        PeerError: With the last line of what it said, if it failed.
+    """
+    python = python_of(peer)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "request.json").write_text(json.dumps({"settings": dict(settings), "threads": threads}))
+        np.savez(folder / "arrays.npz", **dict(arrays))
+        _run_module(python, f"peers.rank_{peer}", folder, f"{peer} failed", threads, blas_threads=blas_threads)
+        found = folder / "lists.npz"
+        lists = dict(np.load(found)) if found.exists() else {}
+        return json.loads((folder / "result.json").read_text()), lists
+
+
+def _run_module(python: Path, module: str, folder: Path, why: str, threads: int, *, blas_threads: int) -> None:
+    settled = {
+        "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(blas_threads),
+    }  # fmt: skip
+    _run([python, "-m", module, folder], why, cwd=folder, env=os.environ | settled)
 
 
 def python_of(peer: str) -> Path:
@@ -157,7 +188,7 @@ def _run(command: list[Any], why: str, **named: Any) -> None:
         raise PeerError(f"{why}: {lines[-1] if lines else f'exit status {done.returncode}'}")
 
 
-def _pairs(part: Interactions | None) -> npt.NDArray[np.int32]:
+def pairs(part: Interactions | None) -> npt.NDArray[np.int32]:
     """Returns user and item indices (N, 2)."""
     if part is None:
         return np.empty((0, 2), np.int32)

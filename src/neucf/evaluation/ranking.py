@@ -22,6 +22,8 @@ from neucf.recommender import Recommender, to_numpy
 # A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
 _TILE_ROWS, _TILE_ITEMS = 256, 1024
 _BLOCK_ROWS = 2048
+# What a person's factors take, as copies and padded, in models of usual size.
+_PERSON_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def top_k(
     Equal scores are ordered by a hash of (seed, external user id, external item id), so that a constant scorer gets
     what a random ranking gets, and the order of the indices decides nothing. A model with a method
     `factors() -> (user_factors (U, D), item_factors (I, D), item_bias (I,) | None)`, float32 numpy arrays whose
-    inner products are its scores, is ranked without ever holding a row of scores. One with a method
+    inner products are its scores, is ranked without ever holding a row of scores; so is one with a method
+    `tower_factors(users) -> kernels.grid.Factors` of users (B,), while its `device`, if it has one, is "cpu". One with a method
     `sparse_factors(users | None, histories | None) -> (left (B, M), right (M, I))`, sparse matrices whose product is
     its scores, is ranked by threads that each multiply a few rows.
 
@@ -95,9 +98,8 @@ def top_k(
         best_items=np.full((len(people), k), -1, np.int32),
     )
     try:
-        if COMPILED and users is not None and histories is None and hasattr(recommender, "factors"):
-            user_factors, *of_items = recommender.factors()
-            _rank_by_factors(lists, Factors(user_factors[users], *of_items), num_threads(threads))
+        if users is not None and histories is None and _has_factors(recommender):
+            _rank_by_factors(lists, recommender, users, num_threads(threads), memory)
         elif hasattr(recommender, "sparse_factors"):
             left, right = recommender.sparse_factors(users if histories is None else None, histories)
             _rank_by_sparse_factors(lists, left, right, num_threads(threads), memory)
@@ -144,11 +146,10 @@ class _Lists:
         if wrong >= 0:
             raise _NotFiniteError(rows.start + wrong)
 
-    def rank(self, rows: slice, factors: Factors, catalogue: tuple[Any, ...]) -> None:
-        """Offers the scores of the whole catalogue, by what they are made of, without ever holding a row of them."""
+    def rank(self, rows: slice, *factors: Any) -> None:
+        """Offers the scores of the whole catalogue, by the first nine arguments of `rank_rows`."""
         wrong = rank_rows(
-            *factors.people(rows),
-            *catalogue,
+            *factors,
             self.cursors[rows],
             self.stops[rows],
             self.hidden,
@@ -191,14 +192,34 @@ def _rank_by_scores(
         spread(rank, slices(tile.start, tile.stop, max(1, _TILE_ROWS * _TILE_ITEMS // num_items)), threads)
 
 
-def _rank_by_factors(lists: _Lists, factors: Factors, threads: int) -> None:
-    catalogue, num_people = factors.catalogue(), len(lists.people)
+def _has_factors(recommender: Recommender) -> bool:
+    # A net on a GPU scores faster there than any tower here.
+    device = getattr(recommender, "device", "cpu")
+    return COMPILED and (hasattr(recommender, "factors") or (device == "cpu" and hasattr(recommender, "tower_factors")))
 
-    def rank(rows: slice) -> None:
-        lists.rank(rows, factors, catalogue)
 
-    # Items are laid out anew for each block of people: the taller, the less often.
-    spread(rank, slices(0, num_people, max(1, min(_BLOCK_ROWS, -(-num_people // (2 * threads))))), threads)
+def _rank_by_factors(
+    lists: _Lists, recommender: Recommender, users: npt.NDArray[np.int64], threads: int, memory: int
+) -> None:
+    for tile in slices(0, len(users), max(1, memory // _PERSON_BYTES)):
+        with limited(threads):
+            factors = _factors(recommender, users[tile])
+        catalogue = factors.catalogue()
+
+        def rank(rows: slice, factors: Factors = factors, catalogue: Any = catalogue, first: int = tile.start) -> None:
+            lists.rank(rows, *factors.people(slice(rows.start - first, rows.stop - first)), *catalogue)
+
+        # Items are laid out anew for each block of people: the taller, the less often.
+        step = min(_BLOCK_ROWS, -(-(tile.stop - tile.start) // (2 * threads)))
+        spread(rank, slices(tile.start, tile.stop, step), threads)
+
+
+def _factors(recommender: Any, users: npt.NDArray[np.int64]) -> Factors:
+    if hasattr(recommender, "tower_factors"):
+        found: Factors = recommender.tower_factors(users)
+        return found
+    user_factors, item_factors, item_bias = recommender.factors()
+    return Factors(user_factors[users], item_factors, item_bias)
 
 
 def _rank_by_sparse_factors(lists: _Lists, left: csr_array, right: csr_array, threads: int, memory: int) -> None:

@@ -10,9 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neucf.data.interactions import IntArray
+from neucf.kernels.grid import Factors
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
+from neucf.recommender import to_numpy
 from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
@@ -167,6 +170,31 @@ def tower_grid(tower: Tower, h: Tensor, vectors: Tensor, table: nn.Embedding, it
     return torch.cat(columns, dim=1)
 
 
+def tower_factors(
+    tower: Tower, h: Tensor, vectors: tuple[Tensor, Tensor], scaled: tuple[Tensor, Tensor], bias: Tensor
+) -> Factors:
+    """Returns what scores p . q + h . tower([p'; q']) + b are made of.
+
+    Args:
+        tower: The hidden layers.
+        h: Output weights (D_last,).
+        vectors: p' (B, D') and q' (I, D').
+        scaled: p (B, D), output weights within, and q (I, D).
+        bias: b (1,).
+    """
+    users, items = scaled
+    item_half = functional.linear(vectors[1], tower.weights[0][:, tower.width :])
+    return Factors(
+        users=to_numpy(users),
+        items=to_numpy(items),
+        item_bias=to_numpy(bias.expand(len(items))),
+        user_half=to_numpy(tower.user_half(vectors[0])),
+        item_half=to_numpy(item_half),
+        layers=tuple((to_numpy(weight), to_numpy(each)) for weight, each in tower.layers()[1:]),
+        top=to_numpy(h),
+    )
+
+
 class MLP(NeuralModel):
     """The multi-layer perceptron with any loss."""
 
@@ -177,3 +205,12 @@ class MLP(NeuralModel):
     def build(self, num_users: int, num_items: int, generator: torch.Generator) -> MLPNet:
         """Returns a fresh net."""
         return MLPNet(num_users, num_items, self.config, generator)
+
+    @torch.no_grad()
+    def tower_factors(self, users: IntArray) -> Factors:
+        """Returns what the scores of users (B,) are made of."""
+        net = self.net
+        assert isinstance(net, MLPNet)
+        vectors, items = net.user_vectors(self._tensor(users))[0], net.item_embedding.weight
+        nothing = (vectors[:, :0], items[:, :0])
+        return tower_factors(net.tower, net.h, (vectors, items), nothing, net.bias)

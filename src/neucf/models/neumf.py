@@ -8,11 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neucf.data.interactions import Interactions
+from neucf.data.interactions import IntArray, Interactions
 from neucf.errors import ConfigError
+from neucf.kernels.grid import Factors
 from neucf.models.config import Tunable
 from neucf.models.gmf import GMF, GMFNet
-from neucf.models.mlp import MLP, TOWERS, MLPNet, Tower, Widths, tower_grid
+from neucf.models.mlp import MLP, TOWERS, MLPNet, Tower, Widths, tower_factors, tower_grid
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
 from neucf.recommender import Monitor
@@ -205,6 +206,15 @@ class NeuMF(NeuralModel):
     def warm_started(self) -> bool:
         """Whether the weights before the first epoch are worth keeping."""
         return self._joined is not None or super().warm_started
+
+    @torch.no_grad()
+    def tower_factors(self, users: IntArray) -> Factors:
+        """Returns what the scores of users (B,) are made of."""
+        net = self.net
+        assert isinstance(net, NeuMFNet)
+        gmf, mlp = net.user_vectors(self._tensor(users))
+        scaled = (gmf * net.h[: net.dim], net.gmf_item_embedding.weight)
+        return tower_factors(net.tower, net.h[net.dim :], (mlp, net.mlp_item_embedding.weight), scaled, net.bias)
 
     def _check_halves(self, train: Interactions) -> None:
         if self._joined is None:

@@ -67,6 +67,11 @@ class NeuralModel(TrainedModel):
             raise NotFittedError(f"{self.name} must be fitted before it scores; call `fit` first.")
         return self._net
 
+    @property
+    def device(self) -> str:
+        """Where the net lies: `cpu` or `cuda`."""
+        return next(self.net.parameters()).device.type
+
     def fit(
         self,
         train: Interactions,
