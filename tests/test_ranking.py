@@ -294,7 +294,8 @@ def test_a_tower_that_is_not_finite_names_the_user(where):
     # A unit that relu would switch off, were it a number
     arrays[name].flat[-1] = np.nan
     model.restore(model.train, arrays)
-    with pytest.raises(TrainingError, match="mlp gave NaN or an infinity for user " + ("3" if where == "user" else "0")):
+    wrong = 3 if where == "user" else 0
+    with pytest.raises(TrainingError, match=f"mlp gave NaN or an infinity for user {wrong}"):
         ranking.top_k(model, np.arange(4), 5, threads=1)
 
 

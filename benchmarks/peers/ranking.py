@@ -16,6 +16,7 @@ import numpy as np
 
 T = TypeVar("T")
 
+ENOUGH = 10
 folder = Path(sys.argv[1])
 request = json.loads((folder / "request.json").read_text())
 settings: dict[str, Any] = request["settings"]
@@ -25,9 +26,9 @@ num_users, num_items = len(arrays["users"]), len(arrays["items"])
 
 
 def timed(function: Callable[[], T], times: int) -> tuple[T, list[float]]:
-    """Returns what the last of several calls gave, and the seconds of each."""
-    seconds = []
-    for _ in range(times):
+    """Returns what the last of several calls gave, and the seconds of each; none is begun after ENOUGH seconds."""
+    seconds: list[float] = []
+    while len(seconds) < times and sum(seconds) < ENOUGH:
         start = time.perf_counter()
         found = function()
         seconds.append(time.perf_counter() - start)

@@ -57,7 +57,7 @@ def top_k(
     what a random ranking gets, and the order of the indices decides nothing. A model with a method
     `factors() -> (user_factors (U, D), item_factors (I, D), item_bias (I,) | None)`, float32 numpy arrays whose
     inner products are its scores, is ranked without ever holding a row of scores; so is one with a method
-    `tower_factors(users) -> kernels.grid.Factors` of users (B,), while its `device`, if it has one, is "cpu". One with a method
+    `tower_factors(users) -> kernels.grid.Factors` of users (B,), while its `device` is "cpu". One with a method
     `sparse_factors(users | None, histories | None) -> (left (B, M), right (M, I))`, sparse matrices whose product is
     its scores, is ranked by threads that each multiply a few rows.
 

@@ -2,7 +2,7 @@
 
 score(u, i) = p_u . q_i + b_i + k . tower(a_u + c_i), where a and c are the halves of a tower's first layer. Inner loops
 run over PANEL items, each of them the same sum in the same order wherever it stands: items alike tie exactly, which
-a BLAS that treats edges by another kernel does not give. Widths are padded to whole fours with zeros, which add nothing.
+a BLAS that treats edges by another kernel does not give. Widths are padded to whole fours with zeros.
 """
 
 from __future__ import annotations
