@@ -1,4 +1,4 @@
-"""RecBole's full-ranking evaluation by given factors, in RecBole's environment: `python -m peers.rank_recbole FOLDER`."""
+"""RecBole's full-ranking evaluation by given factors, in its environment: `python -m peers.rank_recbole FOLDER`."""
 
 from __future__ import annotations
 
