@@ -78,7 +78,7 @@ async def recommend_to_history(request: Request, body: schemas.HistoryBody) -> R
     liked = live.item_ids.indices(item_ids(live, body.history, "history"))
     person = Person(None, np.unique(liked).astype(np.int32), np.empty(0, np.int32))
     answer = await backend.recommend_history(person, live, options_of(live, body))
-    matched = [live.service.named(item).to_json() for item in liked]
+    matched = await backend.call(lambda: [live.service.named(item).to_json() for item in liked])
     return json_response({**answer.to_json(), "matched": matched})
 
 
