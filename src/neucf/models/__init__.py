@@ -22,6 +22,7 @@ _HOMES = {
     "gmf": "neucf.models.gmf:GMF",
     "mlp": "neucf.models.mlp:MLP",
     "neumf": "neucf.models.neumf:NeuMF",
+    "lightgcn": "neucf.models.lightgcn:LightGCN",
 }
 
 

@@ -129,7 +129,7 @@ class AlsEngine:
             )  # fmt: skip
 
         costs = np.diff(moving.indptr) + _ROW_COST
-        objective = sum(spread(run, _blocks(costs, _SOLVE_BLOCKS), self.threads))
+        objective = sum(spread(run, row_blocks(costs, _SOLVE_BLOCKS), self.threads))
         lengths = np.einsum("rd,rd->r", fixed.factors, fixed.factors)
         return objective + float(fixed.reg @ lengths.astype(np.float64))
 
@@ -184,10 +184,10 @@ def frequency_scaled(reg: float, frequencies: npt.NDArray[np.float64], others: i
 
 
 def _even(size: int, count: int = _GRAM_BLOCKS) -> list[slice]:
-    return _blocks(np.ones(size, np.int64), count)
+    return row_blocks(np.ones(size, np.int64), count)
 
 
-def _blocks(costs: npt.NDArray[np.int64], count: int) -> list[slice]:
+def row_blocks(costs: npt.NDArray[np.int64], count: int) -> list[slice]:
     """Returns at most `count` slices of rows that cost about the same."""
     sums = np.cumsum(costs)
     bounds = np.searchsorted(sums, np.arange(1, count) * (sums[-1] / count)) if len(sums) else np.zeros(0, np.int64)

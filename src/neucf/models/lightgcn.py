@@ -1,0 +1,150 @@
+"""lightgcn: embeddings averaged over the graph of users and items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from neucf.data.interactions import Interactions
+from neucf.errors import ArtifactError, NotFittedError
+from neucf.kernels.compile import num_threads, torch_threads
+from neucf.models.base import Arrays
+from neucf.models.config import Tunable
+from neucf.models.trained import TrainedConfig, TrainedModel
+from neucf.recommender import Monitor
+from neucf.training.graph import Floats, Graph, GraphEngine, inverse_roots, unit_rows
+from neucf.training.losses import LossName
+
+
+class LightGCNConfig(TrainedConfig):
+    """Settings of lightgcn."""
+
+    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(64, ge=1, le=4096, description="Length D of an embedding.")
+    layers: Annotated[int, Tunable(1, 4)] = Field(3, ge=1, le=64, description="Propagations K over the graph.")
+    loss: LossName = Field("softmax", description="What training minimises.")
+    temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
+        0.2, gt=0, description="Divides the logits of the softmax loss."
+    )
+    cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
+        True, description="Whether logits are cosines, as suits a softmax loss."
+    )
+    negatives: int = Field(
+        1024, ge=1, le=65_536, description="Negatives N, shared by the batch with softmax, else of each positive."
+    )
+    lr: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(0.01, gt=0, description="Learning rate, falling to 0.")
+    reg: Annotated[float, Tunable(0.0, 0.05)] = Field(
+        0.0, ge=0, description="L2 strength on the embeddings before propagation."
+    )
+    batch_size: int = Field(
+        0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch."
+    )
+    init_std: float = Field(0.1, gt=0, description="Deviation of the initial embeddings.")
+
+
+class LightGCN(TrainedModel):
+    """LightGCN (He et al. 2020), by BPR as in the paper, or by sampled softmax (Wu et al. 2024, SSM).
+
+    The processor does the work, whatever `device`. A new user enters the graph beside the known ones, with an
+    embedding of zero: all that is known of them comes from their items.
+    """
+
+    name: ClassVar[str] = "lightgcn"
+    config_class: ClassVar[type[LightGCNConfig]] = LightGCNConfig
+    config: LightGCNConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._embeddings: tuple[Floats, Floats] | None = None
+        self._factors: tuple[Floats, Floats] | None = None
+
+    def fit(
+        self,
+        train: Interactions,
+        valid: Interactions | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        threads: int | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Trains; with `valid` the embeddings of the best epoch are kept and training stops early."""
+        del device
+        config = self.config
+        with torch_threads(threads):
+            engine = GraphEngine(
+                train, dim=config.dim, layers=config.layers, loss=config.loss, temperature=config.temperature,
+                cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
+                reg=config.reg, init_std=config.init_std, seed=seed, threads=num_threads(threads),
+            )  # fmt: skip
+            self._train, self.engine, self._graph = train, engine.name, engine.graph
+            self._embeddings, self._factors = (engine.users, engine.items), engine.factors
+            self._passed: Floats | None = None
+            self.best_epoch = self.run_epochs(
+                engine, valid, monitor, seed=seed, threads=threads,
+                rate=lambda done: config.lr * max(1 - done / config.epochs, 0.0),
+            )  # fmt: skip
+        self._passed = self._pass_items()
+        return self
+
+    def factors(self) -> tuple[Floats, Floats, None]:
+        """Returns propagated user factors (U, D) and item factors (I, D), whose products are the scores."""
+        if self._factors is None:
+            raise NotFittedError("lightgcn must be fitted before it scores; call `fit` first.")
+        return *self._factors, None
+
+    def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Tensor:
+        """Returns inner products, shapes as in Recommender."""
+        return self._score(self.factors()[0][self._check_users(users)], items)
+
+    def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
+        """Returns inner products of new users, whom one propagation gives their vectors."""
+        self.factors()
+        matrix = csr_array(self._check_histories(histories), dtype=np.float32)
+        matrix.data[:] = 1
+        # While training goes on, what items pass on changes with each epoch
+        passed = self._pass_items() if self._passed is None else self._passed
+        vectors = inverse_roots(np.diff(matrix.indptr))[:, None] * (matrix @ passed)
+        return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
+
+    def arrays(self) -> Arrays:
+        """Returns the embeddings before propagation, of users (U, D) and items (I, D)."""
+        self.factors()
+        assert self._embeddings is not None
+        return dict(zip(("user_embeddings", "item_embeddings"), self._embeddings, strict=True))
+
+    def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Takes the embeddings back, and propagates them."""
+        shapes = {
+            "user_embeddings": (train.num_users, self.config.dim),
+            "item_embeddings": (train.num_items, self.config.dim),
+        }
+        received = {name: array.shape for name, array in arrays.items()}
+        if shapes != received:
+            raise ArtifactError(f"lightgcn needs arrays of shapes {shapes}; the run holds {received}.")
+        users, items = (np.array(arrays[name], np.float32) for name in shapes)
+        self._train, self._embeddings, self._graph = train, (users, items), Graph(train, self.config.layers, 1)
+        propagated = self._graph.propagate(users, items)
+        self._factors = tuple(map(unit_rows, propagated)) if self.config.cosine else propagated
+        self._passed = self._pass_items()
+        return self
+
+    def _pass_items(self) -> Floats:
+        """Returns what each item adds to a new neighbour (I, D): its layers 0..K-1 over K + 1 and its root degree."""
+        assert self._embeddings is not None
+        layers = self.config.layers
+        mean = self._graph.propagate(*self._embeddings, layers - 1)[1]
+        return mean * (self._graph.scales[1] * np.float32(layers / (layers + 1)))[:, None]
+
+    def _score(self, vectors: Floats, items: npt.ArrayLike | None) -> Tensor:
+        left, table = torch.from_numpy(vectors), torch.from_numpy(self.factors()[1])
+        if items is None:
+            return left @ table.T
+        chosen = table[torch.from_numpy(self._check_items(items))]
+        return left @ chosen.T if chosen.ndim == 2 else (chosen @ left.unsqueeze(-1)).squeeze(-1)

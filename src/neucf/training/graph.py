@@ -1,0 +1,295 @@
+"""The engine of graph convolution: a step propagates the embeddings, and propagates the loss's gradient back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor
+from torch.nn import functional
+
+from neucf.data.interactions import Interactions
+from neucf.kernels.compile import COMPILED, spread
+from neucf.kernels.graph import spread_rows
+from neucf.training.als import row_blocks
+from neucf.training.engines import State, diverged, penalty_shares
+from neucf.training.losses import LossName, make_loss
+from neucf.training.optimizers import load_portable, portable
+from neucf.training.sampling import NegativeSampler
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Ints: TypeAlias = npt.NDArray[np.int64]
+# Blocks of rows that threads share, and users a block of the validation loss.
+_BLOCKS, _VALID_USERS = 16, 1024
+# Logit of what is masked: finite, so that a user whose negatives all are masked has a gradient, of 0.
+_MASKED = -1e30
+
+
+class Graph:
+    """The training positives as edges between users and items, normalised by the roots of both degrees.
+
+    Args:
+        train: The training interactions; each counts as 1.
+        layers: K.
+        threads: Threads that share the rows; they change no bit.
+    """
+
+    def __init__(self, train: Interactions, layers: int, threads: int) -> None:
+        matrix = train.csr()
+        self.layers, self.threads = layers, threads
+        self.sides = [_half(matrix), _half(csr_array(matrix.T))]
+        # 1 / root of the degree, users (U,) and items (I,), 0 where there is no edge
+        self.scales = [inverse_roots(np.diff(indptr)) for indptr, _ in self.sides]
+        self._blocks = [row_blocks(np.diff(indptr) + 1, _BLOCKS) for indptr, _ in self.sides]
+
+    def propagate(self, users: Floats, items: Floats, layers: int | None = None) -> tuple[Floats, Floats]:
+        """Returns the mean over layers 0..K of the embeddings, (U, D) and (I, D).
+
+            p_u^(k+1) = sum_i q_i^(k) / sqrt(|N_u| |N_i|), and the same the other way (He et al. 2020, eq. 3, 4, 8)
+
+        A symmetric linear map of the two tables together, so that gradients with respect to what it returns go back
+        through it by the map itself.
+        """
+        count = self.layers if layers is None else layers
+        means = [users.copy(), items.copy()]
+        for _ in range(count):
+            users, items = self._half_layer(0, items), self._half_layer(1, users)
+            means[0] += users
+            means[1] += items
+        for mean in means:
+            mean /= np.float32(count + 1)
+        return means[0], means[1]
+
+    def _half_layer(self, side: int, table: Floats) -> Floats:
+        """Returns the next layer of users (side 0) or items (side 1), from the table of the other side."""
+        indptr, indices = self.sides[side]
+        out = np.empty((len(indptr) - 1, table.shape[1]), np.float32)
+
+        def run(rows: slice) -> None:
+            spread_rows(
+                rows.start, rows.stop, indptr, indices, self.scales[side], self.scales[1 - side], table, out
+            )  # fmt: skip
+
+        spread(run, self._blocks[side], self.threads)
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class UserBatch:
+    """Some users and some positives of theirs.
+
+    Attributes:
+        users: (B,) distinct.
+        rows: (P,) the place in `users` of each positive's user.
+        items: (P,).
+    """
+
+    users: Ints
+    rows: Ints
+    items: Ints
+
+
+class GraphEngine:
+    """Trains the embeddings of layer 0 by Adam, on batches of users with all of their positives.
+
+    A batch costs one propagation there and one back, whatever its size, so batches are large. By the softmax loss all
+    users of a batch share negatives, and all positives of a user share the sum over them.
+
+    Args:
+        train: The training interactions.
+        dim: D.
+        layers: K.
+        loss: The loss's name.
+        temperature: Of the softmax loss.
+        cosine: Whether propagated embeddings have length 1 in logits.
+        negatives: N: distinct ones for the batch with softmax, else each positive's own.
+        batch_size: Positives a step, about.
+        reg: L2 strength on the embeddings of layer 0, by how often positives and negatives meet them.
+        init_std: Deviation of the initial embeddings.
+        seed: Draws these, and keys order and negatives.
+        threads: Threads that share the graph's rows.
+
+    Attributes:
+        users: (U, D) of layer 0.
+        items: (I, D) of layer 0.
+        factors: (U, D) and (I, D) as propagated after the last epoch, which logits are products of.
+    """
+
+    name = "compiled-graph" if COMPILED else "scipy-graph"
+
+    def __init__(
+        self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
+        negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
+    ) -> None:  # fmt: skip
+        generator = torch.Generator().manual_seed(seed)
+        tables = [
+            torch.empty(rows, dim).normal_(0.0, init_std, generator=generator)
+            for rows in (train.num_users, train.num_items)
+        ]
+        self.users, self.items = (table.numpy() for table in tables)
+        self.graph = Graph(train, layers, threads)
+        self.factors = tuple(np.empty_like(table) for table in (self.users, self.items))
+        self.loss_name, self.loss, self.temperature = loss, make_loss(loss, temperature), temperature
+        self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
+        self.num_negatives = min(negatives, train.num_items) if loss == "softmax" else negatives
+        self.sampler = NegativeSampler(
+            train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
+        )
+        self.num_skipped_users = self.sampler.num_skipped_users
+        self.num_positives = len(self.sampler.eligible)
+        counts = np.diff(self.graph.sides[0][0])
+        self.active = np.flatnonzero((counts > 0) & ~self.sampler.is_full)
+        self.penalties = [torch.from_numpy(each) for each in self._penalties(train, reg)]
+        self.tables = tables
+        self.adam = torch.optim.Adam(tables, fused=True)
+        self.refresh()
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Positives times (1 + negatives)."""
+        return self.num_positives * (1 + self.num_negatives)
+
+    def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
+        """Visits every user once, with all positives, in an order keyed by (seed, epoch)."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.active)
+        ends = np.cumsum(np.diff(self.graph.sides[0][0])[order])
+        num_batches = max(1, round(self.num_positives / self.batch_size))
+        batches = row_blocks(np.diff(ends, prepend=0), num_batches)
+        total = 0.0
+        for number, chosen in enumerate(batches):
+            first = int(ends[chosen.start - 1]) if chosen.start else 0
+            batch = self._batch(order[chosen])
+            total += self.step(batch, epoch, first, lr(first / self.num_positives)) * len(batch.items)
+            if not np.isfinite(total):
+                raise diverged(epoch, number)
+        self.refresh()
+        return total / max(self.num_positives, 1)
+
+    def step(self, batch: UserBatch, epoch: int, first: int, lr: float) -> float:
+        """Takes one step; returns the batch's loss before it, penalties excluded."""
+        factors = [
+            torch.from_numpy(table).requires_grad_() for table in self.graph.propagate(self.users, self.items)
+        ]
+        loss = self._loss(factors[0], factors[1], batch, epoch, first)
+        slopes = [slope.numpy() for slope in torch.autograd.grad(loss, factors)]
+        for table, penalty, slope in zip(self.tables, self.penalties, self.graph.propagate(*slopes), strict=True):
+            table.grad = torch.from_numpy(slope).addcmul_(table, penalty)
+        for group in self.adam.param_groups:
+            group["lr"] = lr
+        self.adam.step()
+        return float(loss.detach())
+
+    def valid_loss(self, valid: Interactions) -> float:
+        """Returns the loss on `valid`, against negatives of epoch 0, which are the same at every call."""
+        kept = ~self.sampler.is_full[valid.users]
+        users, rows = np.unique(valid.users[kept].astype(np.int64), return_inverse=True)
+        order = np.argsort(rows, kind="stable")
+        rows, items = rows[order], valid.items[kept][order].astype(np.int64)
+        total = 0.0
+        with torch.no_grad():
+            tables = [torch.from_numpy(table) for table in self.factors]
+            for start in range(0, len(users), _VALID_USERS):
+                first, last = np.searchsorted(rows, [start, start + _VALID_USERS])
+                batch = UserBatch(users[start : start + _VALID_USERS], rows[first:last] - start, items[first:last])
+                total += float(self._loss(tables[0], tables[1], batch, 0, int(first))) * len(batch.items)
+        return total / max(len(items), 1)
+
+    def refresh(self) -> None:
+        """Propagates the embeddings as they are now into `factors`."""
+        for table, propagated in zip(self.factors, self.graph.propagate(self.users, self.items), strict=True):
+            table[:] = unit_rows(propagated) if self.cosine else propagated
+
+    def state(self) -> State:
+        """Returns copies of the embeddings and of Adam's moments."""
+        net = {"users": self.tables[0].clone(), "items": self.tables[1].clone()}
+        return {"net": net, "adam": portable(self.adam)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes embeddings and moments back, in place."""
+        self.tables[0].copy_(state["net"]["users"])
+        self.tables[1].copy_(state["net"]["items"])
+        load_portable(self.adam, state["adam"])
+        self.refresh()
+
+    def _batch(self, users: Ints) -> UserBatch:
+        rows, items = self._known(users)
+        return UserBatch(users, rows, items)
+
+    def _known(self, users: Ints) -> tuple[Ints, Ints]:
+        """Returns the places in `users` (P,) and the items (P,) of all their train positives."""
+        indptr, indices = self.graph.sides[0]
+        counts = indptr[users + 1] - indptr[users]
+        rows = np.repeat(np.arange(len(users)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return rows, indices[indptr[users][rows] + within].astype(np.int64)
+
+    def _loss(self, users: Tensor, items: Tensor, batch: UserBatch, epoch: int, first: int) -> Tensor:
+        """Returns the mean loss of a batch's positives, by propagated embeddings (U, D) and (I, D)."""
+        # (B, D), (P, D)
+        own = self._rows(users, batch.users)
+        rows = torch.from_numpy(batch.rows)
+        pairs = functional.embedding(rows, own)
+        positive = (pairs * self._rows(items, batch.items)).sum(-1)
+        if self.loss_name == "softmax":
+            rest = self._log_sum(own, items, batch.users, epoch, first)
+            # The log of the sum over all negatives, as the logit of a single one
+            negative = functional.embedding(rows, rest.unsqueeze(-1)) * self.temperature
+        else:
+            each = torch.from_numpy(batch.users[batch.rows])
+            drawn = self.sampler.draw(each, torch.from_numpy(batch.items), epoch, first).items
+            negative = (pairs.unsqueeze(1) * self._rows(items, drawn.numpy())).sum(-1)
+        loss: Tensor = self.loss(positive, negative)
+        return loss
+
+    def _log_sum(self, own: Tensor, items: Tensor, users: Ints, epoch: int, first: int) -> Tensor:
+        """Returns each user's log of the estimated sum of exp(logit / T) over all negatives (B,).
+
+        Negatives are distinct, so that an item stands among them with chance N / I.
+        """
+        rng = np.random.default_rng([self.seed, epoch, first])
+        drawn = rng.choice(len(items), self.num_negatives, replace=False, shuffle=False)
+        logits = own @ self._rows(items, drawn).T / self.temperature
+        place = np.full(len(items), -1)
+        place[drawn] = np.arange(len(drawn))
+        rows, known = self._known(users)
+        hit = place[known] >= 0
+        mask = torch.zeros(logits.shape, dtype=torch.bool)
+        mask[torch.from_numpy(rows[hit]), torch.from_numpy(place[known[hit]])] = True
+        sums: Tensor = logits.masked_fill(mask, _MASKED).logsumexp(-1)
+        return sums - float(np.log(len(drawn) / len(items)))
+
+    def _rows(self, table: Tensor, chosen: Ints) -> Tensor:
+        rows: Tensor = functional.embedding(torch.from_numpy(chosen), table)
+        return functional.normalize(rows, dim=-1) if self.cosine else rows
+
+    def _penalties(self, train: Interactions, reg: float) -> Iterator[Floats]:
+        """Yields the share of the L2 penalty on each row, users (U, 1) and items (I, 1), in expectation over batches."""
+        user, positive, negative = penalty_shares(self.loss_name, 1, self.num_negatives)
+        size = max(len(train), 1)
+        of_user = user * np.bincount(train.users, minlength=train.num_users) / size
+        of_item = positive * np.bincount(train.items, minlength=train.num_items) / size
+        of_item += negative * self.num_negatives / max(train.num_items, 1)
+        for share in (of_user, of_item):
+            yield (reg * share[:, None]).astype(np.float32)
+
+
+def inverse_roots(degrees: npt.NDArray[Any]) -> Floats:
+    """Returns 1 / sqrt of degrees (R,), and 0 where they are."""
+    roots = np.zeros(len(degrees), np.float32)
+    np.divide(1, np.sqrt(degrees), out=roots, where=degrees > 0, casting="same_kind")
+    return roots
+
+
+def unit_rows(table: Floats) -> Floats:
+    """Returns rows (R, D) of length 1, as torch's `normalize` has them."""
+    lengths: Floats = np.maximum(np.linalg.norm(table, axis=1, keepdims=True), np.float32(1e-12))
+    return table / lengths
+
+
+def _half(matrix: csr_array) -> tuple[Ints, npt.NDArray[np.int32]]:
+    return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
