@@ -22,6 +22,7 @@ from neucf.recommender import Recommender, to_numpy
 SETTINGS: dict[str, dict[str, Any]] = {
     "ials": {"dim": 8},
     "lightgcn": {"dim": 8},
+    "multi-vae": {"hidden": 32, "dim": 8, "lr": 0.01},
     "bpr-mf": {"dim": 8, "epochs": 40, "hardness": 1},
     "mf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
     "gmf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},

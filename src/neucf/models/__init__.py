@@ -23,6 +23,7 @@ _HOMES = {
     "mlp": "neucf.models.mlp:MLP",
     "neumf": "neucf.models.neumf:NeuMF",
     "lightgcn": "neucf.models.lightgcn:LightGCN",
+    "multi-vae": "neucf.models.multi_vae:MultiVAE",
 }
 
 
