@@ -17,7 +17,7 @@ from neucf.recommender import to_numpy
 from neucf.training.graph import Graph, GraphEngine
 
 TRAIN, HELD = planted()
-U, I = TRAIN.num_users, TRAIN.num_items
+U, C = TRAIN.num_users, TRAIN.num_items
 
 
 def adjacency(train: Interactions) -> npt.NDArray[np.float64]:
@@ -34,7 +34,7 @@ def adjacency(train: Interactions) -> npt.NDArray[np.float64]:
 def mean_map(train: Interactions, layers: int) -> npt.NDArray[np.float64]:
     """The dense map from embeddings to the mean of their layers."""
     once = adjacency(train)
-    return sum(np.linalg.matrix_power(once, k) for k in range(layers + 1)) / (layers + 1)
+    return np.mean([np.linalg.matrix_power(once, k) for k in range(layers + 1)], axis=0)
 
 
 def engine(**changes: object) -> GraphEngine:
@@ -58,7 +58,7 @@ def test_one_layer_by_hand() -> None:
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_propagation_is_the_dense_one(layers: int, threads: int) -> None:
-    tables = np.random.default_rng(0).standard_normal((U + I, 5)).astype(np.float32)
+    tables = np.random.default_rng(0).standard_normal((U + C, 5)).astype(np.float32)
     users, items = Graph(TRAIN, layers, threads).propagate(tables[:U], tables[U:])
     expected = mean_map(TRAIN, layers) @ tables
     np.testing.assert_allclose(np.vstack([users, items]), expected, rtol=1e-4, atol=1e-5)
@@ -67,7 +67,7 @@ def test_propagation_is_the_dense_one(layers: int, threads: int) -> None:
 def test_rows_without_numba_are_the_same() -> None:
     rng = np.random.default_rng(0)
     matrix = TRAIN.csr()
-    table, left, right = (rng.random(shape).astype(np.float32) for shape in ((I, 3), (U,), (I,)))
+    table, left, right = (rng.random(shape).astype(np.float32) for shape in ((C, 3), (U,), (C,)))
     found = []
     for function in (spread_rows, spread_rows_scipy):
         out = np.zeros((U, 3), np.float32)

@@ -22,6 +22,9 @@ from neucf.recommender import Monitor
 from neucf.training.graph import Floats, Graph, GraphEngine, inverse_roots, unit_rows
 from neucf.training.losses import LossName
 
+# Multiplications of a half layer from which on threads pay.
+_WORTH_THREADS = 1 << 23
+
 
 class LightGCNConfig(TrainedConfig):
     """Settings of lightgcn."""
@@ -42,9 +45,7 @@ class LightGCNConfig(TrainedConfig):
     reg: Annotated[float, Tunable(0.0, 0.05)] = Field(
         0.0, ge=0, description="L2 strength on the embeddings before propagation."
     )
-    batch_size: int = Field(
-        0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch."
-    )
+    batch_size: int = Field(0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch.")
     init_std: float = Field(0.1, gt=0, description="Deviation of the initial embeddings.")
 
 
@@ -77,11 +78,13 @@ class LightGCN(TrainedModel):
         """Trains; with `valid` the embeddings of the best epoch are kept and training stops early."""
         del device
         config = self.config
-        with torch_threads(threads):
+        # Waking other threads costs more than a small graph
+        count = num_threads(threads) if len(train) * config.dim >= _WORTH_THREADS else 1
+        with torch_threads(count):
             engine = GraphEngine(
                 train, dim=config.dim, layers=config.layers, loss=config.loss, temperature=config.temperature,
                 cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
-                reg=config.reg, init_std=config.init_std, seed=seed, threads=num_threads(threads),
+                reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
             )  # fmt: skip
             self._train, self.engine, self._graph = train, engine.name, engine.graph
             self._embeddings, self._factors = (engine.users, engine.items), engine.factors
@@ -130,8 +133,8 @@ class LightGCN(TrainedModel):
             raise ArtifactError(f"lightgcn needs arrays of shapes {shapes}; the run holds {received}.")
         users, items = (np.array(arrays[name], np.float32) for name in shapes)
         self._train, self._embeddings, self._graph = train, (users, items), Graph(train, self.config.layers, 1)
-        propagated = self._graph.propagate(users, items)
-        self._factors = tuple(map(unit_rows, propagated)) if self.config.cosine else propagated
+        factors = self._graph.propagate(users, items)
+        self._factors = (unit_rows(factors[0]), unit_rows(factors[1])) if self.config.cosine else factors
         self._passed = self._pass_items()
         return self
 

@@ -25,7 +25,7 @@ from neucf.training.sampling import NegativeSampler
 Floats: TypeAlias = npt.NDArray[np.float32]
 Ints: TypeAlias = npt.NDArray[np.int64]
 # Blocks of rows that threads share, and users a block of the validation loss.
-_BLOCKS, _VALID_USERS = 16, 1024
+_BLOCKS, _VALID_USERS = 8, 1024
 # Logit of what is masked: finite, so that a user whose negatives all are masked has a gradient, of 0.
 _MASKED = -1e30
 
@@ -133,7 +133,7 @@ class GraphEngine:
         ]
         self.users, self.items = (table.numpy() for table in tables)
         self.graph = Graph(train, layers, threads)
-        self.factors = tuple(np.empty_like(table) for table in (self.users, self.items))
+        self.factors = (np.empty_like(self.users), np.empty_like(self.items))
         self.loss_name, self.loss, self.temperature = loss, make_loss(loss, temperature), temperature
         self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
         self.num_negatives = min(negatives, train.num_items) if loss == "softmax" else negatives
@@ -172,12 +172,12 @@ class GraphEngine:
 
     def step(self, batch: UserBatch, epoch: int, first: int, lr: float) -> float:
         """Takes one step; returns the batch's loss before it, penalties excluded."""
-        factors = [
-            torch.from_numpy(table).requires_grad_() for table in self.graph.propagate(self.users, self.items)
-        ]
+        factors = [torch.from_numpy(table).requires_grad_() for table in self.graph.propagate(self.users, self.items)]
         loss = self._loss(factors[0], factors[1], batch, epoch, first)
         slopes = [slope.numpy() for slope in torch.autograd.grad(loss, factors)]
-        for table, penalty, slope in zip(self.tables, self.penalties, self.graph.propagate(*slopes), strict=True):
+        for table, penalty, slope in zip(
+            self.tables, self.penalties, self.graph.propagate(slopes[0], slopes[1]), strict=True
+        ):
             table.grad = torch.from_numpy(slope).addcmul_(table, penalty)
         for group in self.adam.param_groups:
             group["lr"] = lr
@@ -268,7 +268,7 @@ class GraphEngine:
         return functional.normalize(rows, dim=-1) if self.cosine else rows
 
     def _penalties(self, train: Interactions, reg: float) -> Iterator[Floats]:
-        """Yields the share of the L2 penalty on each row, users (U, 1) and items (I, 1), in expectation over batches."""
+        """Yields the L2 strength of each row, users (U, 1) and items (I, 1), in expectation over batches."""
         user, positive, negative = penalty_shares(self.loss_name, 1, self.num_negatives)
         size = max(len(train), 1)
         of_user = user * np.bincount(train.users, minlength=train.num_users) / size
