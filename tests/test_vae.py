@@ -12,7 +12,6 @@ from planted import planted
 from scipy.sparse import csr_array
 
 from neucf.models import MODELS
-from neucf.models.multi_vae import MultiVAE
 from neucf.training.vae import VAEEngine, VAENet, divergence, histories, multinomial
 
 TRAIN, HELD = planted()
@@ -109,10 +108,7 @@ def test_training_goes_on_from_a_saved_state() -> None:
     assert whole.valid_loss(HELD) == second.valid_loss(HELD)
 
 
-def test_products_of_factors_are_the_scores_and_a_known_history_is_its_user() -> None:
+def test_a_known_history_is_its_user_and_weights_count_as_ones() -> None:
     model = MODELS["multi-vae"](hidden=8, dim=4, epochs=2).fit(TRAIN, threads=1)
-    assert isinstance(model, MultiVAE)
-    users, items, bias = model.factors()
     whole = model.score(np.arange(TRAIN.num_users))
-    np.testing.assert_allclose(users @ items.T + bias, whole, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(model.score_history(TRAIN.csr()), whole, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.score_history(TRAIN.csr() * 3), whole, rtol=1e-5, atol=1e-5)

@@ -22,9 +22,6 @@ from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.vae import VAEEngine, VAENet, histories
 
-# Users encoded at once for `factors`.
-_BLOCK = 4096
-
 
 class MultiVAEConfig(TrainedConfig):
     """Settings of multi-vae."""
@@ -92,20 +89,10 @@ class MultiVAE(TrainedModel):
             )  # fmt: skip
         return self
 
-    @torch.no_grad()
-    def factors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Returns the last hidden layer of users (U, H), the output weights (I, H) and biases (I,) of items.
-
-        Scores are their products.
-        """
-        out, bias = (each.detach().cpu().numpy() for each in (self.net.out, self.net.out_bias))
-        matrix, starts = self._train_csr, range(0, self._train_csr.shape[0], _BLOCK)
-        return np.concatenate([self._hidden(matrix[at : at + _BLOCK]).cpu().numpy() for at in starts]), out, bias
-
     def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns logits, shapes as in Recommender."""
-        self.net  # noqa: B018 - raises where there is none
-        return self._score(self._train_csr[self._check_users(users)], items)
+        known = self._check_users(users)
+        return self._score(self._train_csr[known], items)
 
     def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns logits of new users, whose histories are encoded."""
@@ -137,13 +124,11 @@ class MultiVAE(TrainedModel):
         self._train, self._net, self._train_csr = train, net, train.csr()
         return self
 
-    def _hidden(self, matrix: csr_array) -> Tensor:
-        known = (each.to(self.net.out.device) for each in histories(matrix))
-        return self.net.decode(self.net.encode(*known)[0])
-
     @torch.no_grad()
     def _score(self, matrix: csr_array, items: npt.ArrayLike | None) -> Tensor:
-        hidden, table, bias = self._hidden(matrix), self.net.out, self.net.out_bias
+        table, bias = self.net.out, self.net.out_bias
+        known = (each.to(table.device) for each in histories(matrix))
+        hidden = self.net.decode(self.net.encode(*known)[0])
         if items is None:
             return torch.addmm(bias, hidden, table.T)
         chosen = torch.from_numpy(self._check_items(items)).to(table.device)
