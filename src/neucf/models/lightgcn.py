@@ -30,10 +30,10 @@ class LightGCNConfig(TrainedConfig):
     """Settings of lightgcn."""
 
     dim: Annotated[int, Tunable(16, 256, log=True)] = Field(64, ge=1, le=4096, description="Length D of an embedding.")
-    layers: Annotated[int, Tunable(1, 4)] = Field(3, ge=1, le=64, description="Propagations K over the graph.")
+    layers: Annotated[int, Tunable(1, 4)] = Field(2, ge=1, le=64, description="Propagations K over the graph.")
     loss: LossName = Field("softmax", description="What training minimises.")
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
-        0.2, gt=0, description="Divides the logits of the softmax loss."
+        0.15, gt=0, description="Divides the logits of the softmax loss."
     )
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
         True, description="Whether logits are cosines, as suits a softmax loss."
@@ -47,6 +47,8 @@ class LightGCNConfig(TrainedConfig):
     )
     batch_size: int = Field(0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch.")
     init_std: float = Field(0.1, gt=0, description="Deviation of the initial embeddings.")
+    epochs: Annotated[int, Tunable(20, 80, log=True)] = Field(40, ge=1, description="Horizon of the schedule.")
+    eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
 
 
 class LightGCN(TrainedModel):

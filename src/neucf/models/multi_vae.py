@@ -31,11 +31,11 @@ class MultiVAEConfig(TrainedConfig):
     )
     dim: Annotated[int, Tunable(32, 256, log=True)] = Field(200, ge=1, le=4096, description="Length D of a code.")
     dropout: Annotated[float, Tunable(0.0, 0.8)] = Field(
-        0.5, ge=0, lt=1, description="Share of a history that the encoder does not see in training."
+        0.3, ge=0, lt=1, description="Share of a history that the encoder does not see in training."
     )
     beta: Annotated[float, Tunable(0.05, 1.0, log=True)] = Field(0.2, ge=0, description="Weight of the divergence.")
     anneal_epochs: float = Field(20.0, ge=0, description="Epochs over which that weight first rises from 0.")
-    lr: Annotated[float, Tunable(3e-4, 0.01, log=True)] = Field(1e-3, gt=0, description="Learning rate, falling to 0.")
+    lr: Annotated[float, Tunable(3e-4, 0.01, log=True)] = Field(2e-3, gt=0, description="Learning rate, falling to 0.")
     reg_weights: float = Field(0.0, ge=0, description="L2 strength on all weights.")
     batch_users: int = Field(0, ge=0, description="Users a step; 0 makes about 60 steps an epoch, of 32 to 512 users.")
     epochs: Annotated[int, Tunable(20, 100, log=True)] = Field(40, ge=1, description="Horizon of the schedule.")
