@@ -12,62 +12,39 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up import (
+    BROKEN,
+    FIXED,
+    FULL,
+    GMF,
+    JOINED,
+    LIKED,
+    MF,
+    MLP,
+    NUM_USERS,
+    POPULARITY,
+    PUBLISHED,
+    TUNED,
+    write,
+    write_sets,
+)
 
 from neucf import MODELS, evaluate, split
 from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
 from neucf.errors import ArtifactError, ConfigError
-from neucf.experiment import Leaderboard, Recipe, Result, load_recipe, provenance, run
+from neucf.experiment import Leaderboard, Recipe, Result, provenance, run
 from neucf.experiment.studies import Trial
 from neucf.experiment.tuning import Budget, tune
 from neucf.recommender import EpochRecord
 
 Call = Callable[..., Any]
 
-MF = '[[models]]\nlabel = "mf"\nmodel = "mf"\ndim = 4\nepochs = 3\nlr = 0.05\n'
-GMF = '[[models]]\nlabel = "gmf"\nmodel = "gmf"\ndim = 4\nepochs = 2\n'
-MLP = '[[models]]\nlabel = "mlp"\nmodel = "mlp"\ntower = [8, 4]\nepochs = 2\n'
-JOINED = '[[models]]\nlabel = "neumf-joined"\nmodel = "neumf"\nhalves = ["gmf", "mlp"]\nepochs = 1\n'
-BROKEN = '[[models]]\nlabel = "mf-broken"\nmodel = "mf"\noptimizer = "sgd"\nlr = 1e30\nepochs = 2\n'
-TUNED = (
-    '[[models]]\nlabel = "mf-tuned"\nmodel = "mf"\nepochs = 2\nbatch_size = 64\nnegatives = 2\ntune = { trials = 3 }\n'
-)
-POPULARITY = '[[models]]\nlabel = "popularity"\nmodel = "popularity"\n'
-PUBLISHED = '[published."Ann 2001"]\nmetrics = { "ndcg@5" = 0.5 }\nsource = "A paper"\nbeside = "mf"\n'
-FULL = '[data]\nsource = "ml-latest-small"\nsplit = "random:0.6/0.2/0.2"\n[evaluation]\nks = [5]\nselect = "ndcg@5"\n'
-FIXED = (
-    '[data]\nsource = "ncf-ml-1m"\nsplit = "fixed"\nvalid = "latest-item"\n'
-    '[evaluation]\nprotocol = "sampled"\nks = [3]\nselect = "hit@3"\n'
-)
-# Users, items, and items a user likes; likes fall into two groups.
-NUM_USERS, NUM_ITEMS, LIKED = 24, 20, 8
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made-up files under the names of two known sets."""
-    root, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    likes = [(rng.permutation(NUM_ITEMS // 2)[:LIKED] * 2 + user % 2).tolist() for user in range(NUM_USERS)]
-    small, fixed = root / "ml-latest-small", root / "ncf-ml-1m"
-    small.mkdir()
-    rows = [f"{user},{item},5,{100 + place}" for user in range(NUM_USERS) for place, item in enumerate(likes[user])]
-    (small / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]))
-    (small / "movies.csv").write_text(
-        "\n".join(["movieId,title,genres", *(f"{item},Film {item} (2000),Drama" for item in range(NUM_ITEMS))])
-    )
-    fixed.mkdir()
-    others = [[item for item in range(NUM_ITEMS) if item not in likes[user]][:9] for user in range(NUM_USERS)]
-    lines = {
-        "ml-1m.train.rating": [
-            "\t".join(map(str, (u, i, 5, 100 + k))) for u in range(NUM_USERS) for k, i in enumerate(likes[u][:-1])
-        ],
-        "ml-1m.test.rating": [f"{u}\t{likes[u][-1]}\t5\t999" for u in range(NUM_USERS)],
-        "ml-1m.test.negative": ["\t".join(map(str, (f"({u},{likes[u][-1]})", *others[u]))) for u in range(NUM_USERS)],
-        "item_map.csv": ["ncf_item,movielens_movie_id", *(f"{item},{item + 1}" for item in range(NUM_ITEMS))],
-        "movies.dat": [f"{item + 1}::Film {item} (2000)::Drama" for item in range(NUM_ITEMS)],
-    }
-    for name, text in lines.items():
-        (fixed / name).write_text("\n".join(text) + "\n")
+    root = tmp_path_factory.mktemp("data")
+    write_sets(root)
     return root
 
 
@@ -95,11 +72,6 @@ class Watcher:
         self.epochs.append(record.epoch)
         if len(self.epochs) == self._stop_after:
             raise KeyboardInterrupt
-
-
-def write(folder: Path, *parts: str) -> Recipe:
-    (folder / "tiny.toml").write_text("\n".join(parts))
-    return load_recipe(folder / "tiny.toml")
 
 
 def execute(recipe: Recipe, folder: Path, watcher: Watcher | None = None, num_seeds: int = 1) -> list[Result]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neucf.cli import options
 
 if TYPE_CHECKING:
+    from neucf.data.dataset import Dataset
     from neucf.experiment import Leaderboard, Recipe, Result
 
 
@@ -22,15 +23,20 @@ def run(
         typer.Option(metavar="DIR", help="Where runs and tables go.", show_default="runs/ and the recipe's name"),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Train with seeds 0 to N-1.")] = 1,
+    split_seeds: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Repeat it on split seeds 1 to N; compares over splits.")
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
     """Train and judge every model of RECIPE, for every seed, and print the leaderboard.
 
-    What an existing DIR holds is taken over where settings, data and code are the same. Exits with 1 if a model failed.
+    With a `reference` in the recipe's [evaluation], every model is compared with it, user by user. What an existing DIR
+    holds is taken over where settings, data and code are the same. Exits with 1 if a model failed.
     """
     from neucf.cli import display, reports
+    from neucf.cli.leaderboard import leaderboard
     from neucf.cli.progress import TrainingBar, TuningBar
     from neucf.cli.reading import read
     from neucf.experiment import Leaderboard, load_recipe
@@ -40,29 +46,56 @@ def run(
     folder = out or Path("runs") / loaded.name
     dataset = read(loaded.data.source, min_rating=loaded.data.min_rating)
     display.note(reports.dataset_line(dataset))
+    how: dict[str, Any] = {
+        "num_seeds": seeds,
+        "device": device,
+        "threads": threads,
+        "training": TrainingBar,
+        "tuning": TuningBar,
+        "done": lambda result: _note(loaded, result),
+    }
     try:
-        results = run_recipe(
-            loaded,
-            dataset,
-            folder,
-            num_seeds=seeds,
-            device=device,
-            threads=threads,
-            training=TrainingBar,
-            tuning=TuningBar,
-            done=lambda result: _note(loaded, result),
-        )
+        if split_seeds is not None:
+            _over_splits(loaded, dataset, folder, split_seeds, how, json)
+            return
+        results = run_recipe(loaded, dataset, folder, **how)
     except KeyboardInterrupt:
         display.note("Interrupted. The same command goes on from here.")
         raise
     board = Leaderboard.of(loaded, results)
     files = board.write(folder) + _plots(board, folder)
     if json:
-        display.document({"models": [result.to_json() for result in results]})
+        compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
+        display.document({"models": [result.to_json() for result in results], **compared})
     else:
-        _show(board)
+        leaderboard(board)
         display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
     if board.failed:
+        raise typer.Exit(1)
+
+
+def _over_splits(
+    recipe: Recipe, dataset: Dataset, folder: Path, num_splits: int, options: dict[str, Any], json: bool
+) -> None:
+    """Runs the recipe on every split seed, and shows what that says of its models."""
+    from neucf.cli import display
+    from neucf.cli.leaderboard import split_table
+    from neucf.experiment import run_splits
+
+    def ended(seed: int, board: Leaderboard) -> None:
+        del board
+        display.note(f"Split {seed} of {num_splits} is done.")
+
+    found, boards = run_splits(recipe, dataset, folder, num_splits, ended=ended, **options)
+    files = found.write(folder)
+    if json:
+        results = ((seed, result) for seed, board in boards.items() for result in board.results)
+        entries = [{**result.to_json(), "split_seed": seed} for seed, result in results]
+        display.document({"models": entries, "splits": found.to_json()})
+    else:
+        split_table(found)
+        display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
+    if any(board.failed for board in boards.values()):
         raise typer.Exit(1)
 
 
@@ -70,7 +103,7 @@ def _note(recipe: Recipe, result: Result) -> None:
     """Says how one model and seed ended."""
     from neucf.cli import display
     from neucf.evaluation.titles import metric_title
-    from neucf.experiment.leaderboard import seconds
+    from neucf.experiment.tables import seconds
 
     name, select = f"{result.label}, seed {result.seed}", recipe.evaluation.select
     if result.valid_metrics is None:
@@ -90,37 +123,3 @@ def _plots(board: Leaderboard, folder: Path) -> list[Path]:
     except ImportError:
         display.note("No plots were drawn: they need matplotlib. Install it by pip install 'neucf[plots]'.")
         return []
-
-
-def _show(board: Leaderboard) -> None:
-    """Prints the leaderboard: a row a label, published numbers indented below the label they stand beside."""
-    from rich.markup import escape
-
-    from neucf.cli import display
-    from neucf.evaluation.titles import metric_title
-    from neucf.experiment.leaderboard import SELECTED_ON_TEST, seconds
-
-    select = metric_title(board.select)
-    columns = [f"{select}\nvalidation", *(f"{metric_title(name)}\ntest" for name in board.shown), "training"]
-    made = display.table("model", *columns, right=columns)
-    # The labels of published numbers may be long.
-    made.columns[0].no_wrap = False
-
-    def add_published(label: str | None) -> None:
-        for name, number in board.published_beside(label).items():
-            mark = SELECTED_ON_TEST if number.selected_on_test else ""
-            values = (f"{number.metrics[metric]:.4f}" if metric in number.metrics else "" for metric in board.shown)
-            made.add_row(f"{'  ' if label else ''}{escape(name)}{mark}", "", *values, "", style="dim")
-
-    for row in board.rows:
-        if row.num_seeds:
-            figures = [str(row.valid[board.select]), *(str(row.test[name]) for name in board.shown)]
-            made.add_row(escape(row.label), *figures, seconds(row.train_seconds))
-        else:
-            made.add_row(escape(row.label), "[red]failed[/red]")
-        add_published(row.label)
-    made.add_section()
-    add_published(None)
-    display.show(board.title, made)
-    for line in board.footnotes:
-        display.console().print(line, markup=False)

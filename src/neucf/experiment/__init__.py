@@ -3,6 +3,7 @@
 from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.recipe import Recipe, load_recipe, recipe_names
 from neucf.experiment.records import Result
+from neucf.experiment.repeating import SplitTable, run_splits
 from neucf.experiment.running import run
 
-__all__ = ["Leaderboard", "Recipe", "Result", "load_recipe", "recipe_names", "run"]
+__all__ = ["Leaderboard", "Recipe", "Result", "SplitTable", "load_recipe", "recipe_names", "run", "run_splits"]

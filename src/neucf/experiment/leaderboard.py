@@ -7,32 +7,17 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from neucf.artifacts.writer import write_json
 from neucf.evaluation.titles import SUMMARISED, metric_title, protocol_title
+from neucf.experiment.comparing import Comparisons
 from neucf.experiment.recipe import PublishedTable, Recipe
 from neucf.experiment.records import Result
+from neucf.experiment.tables import Figure, markdown_table, seconds
 
 SELECTED_ON_TEST = "†"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A metric's mean over seeds, and its deviation; None with a single seed."""
-
-    mean: float
-    deviation: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
-        """Summarises one value a seed, at least one."""
-        return cls(mean(values), stdev(values) if len(values) > 1 else None)
-
-    def __str__(self) -> str:
-        # Three of these and a label must fit 80 columns.
-        return f"{self.mean:.4f}" + ("" if self.deviation is None else f" ±{self.deviation:.4f}".replace("±0", "±"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +56,10 @@ class Leaderboard:
         rows: One a label; those without a number last.
         published: Label to published number.
         results: What the rows are made of.
+        on: The part of the summary: `test`, or `valid` where nobody was judged on test.
         budgets: Label to the budget by which it was tuned; others were not.
+        comparisons: Every model against the reference; None where none was named.
+        best_of: Name to the labels among which validation chose, the chosen first.
     """
 
     name: str
@@ -82,24 +70,31 @@ class Leaderboard:
     rows: tuple[Row, ...]
     published: Mapping[str, PublishedTable]
     results: tuple[Result, ...]
+    on: str = "test"
     budgets: Mapping[str, str] = field(default_factory=dict)
+    comparisons: Comparisons | None = None
+    best_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, recipe: Recipe, results: Sequence[Result]) -> Leaderboard:
-        """Averages a recipe's results over seeds and orders them."""
-        select = recipe.evaluation.select
-        rows = [_row(entry.label, entry.model, results) for entry in recipe.models]
-        rows.sort(key=lambda row: -row.valid[select].mean if row.num_seeds else float("inf"))
+        """Averages a recipe's results over seeds, orders them, and compares them with the recipe's reference."""
+        select, reference = recipe.evaluation.select, recipe.evaluation.reference
+        rows = ordered_rows(results, select)
         return cls(
             name=recipe.name,
             protocol=recipe.evaluation.protocol,
-            title=_title(recipe, results),
+            title=title_of(recipe, results, f"seed {recipe.data.split_seed}", trained_by(results)),
             select=select,
             metrics=tuple(recipe.evaluation.metrics),
-            rows=tuple(rows),
+            rows=rows,
             published=recipe.published,
             results=tuple(results),
             budgets={entry.label: str(entry.tune.budget) for entry in recipe.models if entry.tune is not None},
+            comparisons=None if reference is None else compared(rows, results, reference, select),
+            best_of={
+                name: tuple(row.label for row in rows if row.num_seeds and row.label in labels)
+                for name, labels in recipe.evaluation.best_of.items()
+            },
         )
 
     @property
@@ -120,7 +115,9 @@ class Leaderboard:
     @property
     def footnotes(self) -> list[str]:
         """What a reader of the table must know."""
-        notes = [f"Ordered by {metric_title(self.select)} on validation, which chose the epochs too."]
+        notes = []
+        if any(row.valid for row in self.rows):
+            notes.append(f"Ordered by {metric_title(self.select)} on validation, which chose the epochs too.")
         for budget in dict.fromkeys(self.budgets.values()):
             labels = [label for label, spent in self.budgets.items() if spent == budget]
             notes.append(f"Tuned on validation by {budget}{' each' if len(labels) > 1 else ''}: {', '.join(labels)}.")
@@ -130,6 +127,8 @@ class Leaderboard:
             notes.append("Below a model, and last: numbers of others; leaderboard.md gives the sources.")
         if any(number.selected_on_test for number in self.published.values()):
             notes.append(f"{SELECTED_ON_TEST} epochs or settings were selected on test.")
+        for name, (best, *others) in ((name, labels) for name, labels in self.best_of.items() if labels):
+            notes.append(f"{name}: validation chose {best}" + (f" over {', '.join(others)}." if others else "."))
         return notes + [f"{row.label} failed: {error}" for row in self.rows for error in row.errors]
 
     def write(self, folder: Path) -> list[Path]:
@@ -145,11 +144,25 @@ class Leaderboard:
         columns = ["model", f"{metric_title(self.select)}, validation", *map(metric_title, self.shown), "training"]
         body = [cells for row in self.rows for cells in self._markdown_rows(row)]
         body += [self._published_cells(name, number) for name, number in self.published_beside(None).items()]
-        lines = [f"# {self.title}", "", *_table(columns, body), "", *(f"{note}  " for note in self.footnotes), ""]
+        lines = [
+            f"# {self.title}",
+            "",
+            *markdown_table(columns, body),
+            "",
+            *(f"{note}  " for note in self.footnotes),
+            "",
+        ]
+        if self.comparisons is not None:
+            lines += self.comparisons.to_markdown()
         done = [row for row in self.rows if row.num_seeds]
         for part, on in (("test", "test"), ("valid", "validation")):
             body = [[metric_title(name), *(str(getattr(row, part)[name]) for row in done)] for name in self.metrics]
-            lines += [f"## Every metric, {on} part", "", *_table(["metric", *(row.label for row in done)], body), ""]
+            lines += [
+                f"## Every metric, {on} part",
+                "",
+                *markdown_table(["metric", *(row.label for row in done)], body),
+                "",
+            ]
         if self.published:
             lines += ["## Sources", "", *(f"- {name}: {number.source}" for name, number in self.published.items()), ""]
         return "\n".join(lines)
@@ -183,6 +196,7 @@ class Leaderboard:
             "rows": [asdict(row) for row in self.rows],
             "published": {label: number.model_dump() for label, number in self.published.items()},
             "models": [result.to_json() for result in self.results],
+            **({} if self.comparisons is None else {"comparisons": self.comparisons.to_json()}),
         }
 
     def _markdown_rows(self, row: Row) -> list[list[str]]:
@@ -200,11 +214,26 @@ class Leaderboard:
         return [f"{'&emsp;' if number.beside else ''}*{label}{mark}*", "", *values, ""]
 
 
-def seconds(value: float | None) -> str:
-    """Returns a time as tables show it."""
-    if value is None:
-        return ""
-    return f"{value:,.0f} s" if value >= 100 else f"{value:.1f} s"
+def ordered_rows(results: Sequence[Result], select: str) -> tuple[Row, ...]:
+    """Returns a row a label, the best on validation first, those without a number last."""
+    models = {result.label: result.model for result in results}
+    rows = [_row(label, model, results) for label, model in models.items()]
+    return tuple(sorted(rows, key=lambda row: -row.valid[select].mean if select in row.valid else float("inf")))
+
+
+def compared(
+    rows: Sequence[Row], results: Sequence[Result], reference: str, select: str, on: str = "test"
+) -> Comparisons | None:
+    """Returns the comparisons of the rows that have values by user."""
+    judged = {
+        row.label: {
+            result.seed: result.per_user
+            for result in results
+            if result.label == row.label and result.per_user is not None
+        }
+        for row in rows
+    }
+    return Comparisons.of(judged, reference, select, on)
 
 
 def _row(label: str, model: str, results: Iterable[Result]) -> Row:
@@ -228,19 +257,18 @@ def _figures(evaluations: Sequence[Mapping[str, Any] | None]) -> dict[str, Figur
     return {name: Figure.of([document[name]["mean"] for document in documents]) for name in documents[0]}
 
 
-def _title(recipe: Recipe, results: Sequence[Result]) -> str:
-    data = recipe.data
-    seeds = sorted({result.seed for result in results})
+def title_of(recipe: Recipe, results: Iterable[Result], split_seeds: str, more: str = "") -> str:
+    """Returns protocol, part, data and split, as every title says them."""
     ties = next((result.metrics["ties"] for result in results if result.metrics is not None), None)
+    data = recipe.data
     threshold = "" if data.min_rating is None else f", rated {data.min_rating:g} or more"
-    trained = "seed 0" if seeds == [0] else f"{len(seeds)} seeds"
     return (
         f"{recipe.name}: {protocol_title(recipe.evaluation.protocol, 'test', ties)}; {data.source}{threshold}; "
-        f"split {data.split}, seed {data.split_seed}; {trained} of training"
+        f"split {data.split}, {split_seeds}{more}"
     )
 
 
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    rule = ["---", *("---:" for _ in columns[1:])]
-    escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in (columns, rule, *rows)]
-    return [f"| {' | '.join(cells)} |" for cells in escaped]
+def trained_by(results: Iterable[Result]) -> str:
+    """Returns which seeds models were trained by, as titles say it."""
+    seeds = sorted({result.seed for result in results})
+    return f"; seed {seeds[0]} of training" if len(seeds) == 1 else f"; {len(seeds)} seeds of training"

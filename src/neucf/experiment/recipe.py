@@ -60,7 +60,13 @@ class EvaluationTable(_Table):
 
     protocol: Literal["full", "sampled"] = "full"
     ks: tuple[Annotated[int, Field(ge=1)], ...] = Field((10, 20), min_length=1)
-    select: str = Field("ndcg@20", description="The metric on validation that chooses.")
+    select: str = Field(
+        "ndcg@20", description="The metric on validation that chooses, and that tests are corrected on."
+    )
+    reference: str | None = Field(None, description="Label of the model that all others are compared with, by user.")
+    best_of: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Name to labels: the best of them on validation, of each split anew."
+    )
 
     @property
     def metrics(self) -> list[str]:
@@ -132,6 +138,7 @@ class Recipe(_Table):
             self._check_names(entry)
         for entry in self.models:
             self._check_halves(entry)
+        self._check_compared()
         for entry in self.in_order:
             self.plan(entry).check()
             if entry.tune is not None:
@@ -165,6 +172,21 @@ class Recipe(_Table):
             if found != model:
                 raise ConfigError(f"`halves` of {entry.label} must name a gmf, then an mlp; {half} is a {found}.")
 
+    def _check_compared(self) -> None:
+        reference, best_of = self.evaluation.reference, self.evaluation.best_of
+        if reference is not None and reference not in self.by_label:
+            raise unknown_name("evaluation.reference", reference, self.by_label, "label of this recipe")
+        for name, labels in best_of.items():
+            if name in self.by_label:
+                raise ConfigError(f"`evaluation.best_of` must have names that are no labels; got {name!r}. Rename it.")
+            if not labels or reference in labels:
+                raise ConfigError(
+                    f"`evaluation.best_of.{name}` must list labels other than the reference; got {list(labels)}."
+                )
+            for label in labels:
+                if label not in self.by_label:
+                    raise unknown_name(f"evaluation.best_of.{name}", label, self.by_label, "label of this recipe")
+
     @cached_property
     def by_label(self) -> dict[str, ModelTable]:
         """The models by their labels."""
@@ -192,6 +214,10 @@ class Recipe(_Table):
             gmf, mlp = (half.config.model_dump() for half in halves)
             settings |= {"dim": gmf["dim"], "tower": mlp["tower"]}
         return {**settings, **entry.settings, **tuned.get(entry.label, {})}
+
+    def on_split(self, split_seed: int) -> Recipe:
+        """Returns the recipe with another split seed."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"split_seed": split_seed})})
 
     def plan(
         self,

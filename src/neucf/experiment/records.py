@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from neucf.experiment.per_user import PerUser
 
 RESULTS = "results.jsonl"
 
@@ -25,6 +27,7 @@ class Result:
         valid_metrics: On validation, by the model trained on train alone.
         error: Why it failed; None where it did not.
         reused: Whether nothing had to be trained.
+        per_user: Each user's metrics, where models are to be compared.
     """
 
     label: str
@@ -36,6 +39,7 @@ class Result:
     valid_metrics: dict[str, Any] | None = None
     error: str | None = None
     reused: bool = False
+    per_user: PerUser | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the entry that `neucf run --json` prints."""

@@ -16,7 +16,7 @@ from neucf.errors import ConfigError, TrainingError
 from neucf.experiment.provenance import data_hash
 from neucf.experiment.recipe import ModelTable, Recipe, run_name, study_name
 from neucf.experiment.records import RESULTS, Records, Result
-from neucf.experiment.runs import Training, explain, header, made_folder, mark, train_and_judge, unseen
+from neucf.experiment.runs import Training, explain, header, made_folder, mark, per_user_of, train_and_judge, unseen
 from neucf.experiment.studies import require_optuna
 from neucf.experiment.tuning import Budget, Watcher, tune
 from neucf.experiment.tuning_plots import draw
@@ -121,14 +121,14 @@ class _Study:
         if entry.tune is not None:
             more["tuned"] = self._tune(entry, entry.tune.budget)
         plan = self._plan(entry, seed)
-        folder = self.out / run_name(entry.label, seed)
+        folder, fingerprint = self.out / run_name(entry.label, seed), self._fingerprint(entry, plan, seed)
         row, reused = train_and_judge(
             folder,
             plan,
             self.dataset,
             self.parts,
             label=entry.label,
-            fingerprint=self._fingerprint(entry, plan, seed),
+            fingerprint=fingerprint,
             records=self.records,
             more=more,
             training=self.training,
@@ -143,6 +143,7 @@ class _Study:
             metrics=row["metrics"],
             valid_metrics=row["valid_metrics"],
             reused=reused,
+            per_user=per_user_of(folder, plan, self.parts, fingerprint) if self.recipe.evaluation.reference else None,
         )
 
     def _fingerprint(self, entry: ModelTable, plan: Plan, seed: int) -> str:

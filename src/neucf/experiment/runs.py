@@ -18,6 +18,7 @@ from neucf.data.splits import Split
 from neucf.errors import ArtifactError, NeucfError
 from neucf.evaluation import evaluate
 from neucf.evaluation.beyond import genre_flags
+from neucf.experiment.per_user import PerUser, find, keep
 from neucf.experiment.provenance import commit, fingerprint
 from neucf.experiment.records import Records
 from neucf.fitting import Plan, Watch, fit_into
@@ -92,7 +93,7 @@ def train_and_judge(
             training(f"{label}, seed {plan.seed}", plan.metric) as watch,
         ):
             fit_into(partial, plan, dataset, parts, watch=watch, record={"label": label, "fingerprint": fingerprint})
-    judged_alike = {"fingerprint": fingerprint, "protocol": plan.protocol, "ks": list(plan.ks)}
+    judged_alike = _judged_alike(plan, fingerprint)
     row, on_test = records.find(judged_alike) if reused else None, on_test and parts.test is not None
     if row is None or (on_test and row["metrics"] is None):
         opened = open_run(folder)
@@ -107,17 +108,35 @@ def train_and_judge(
             "train_seconds": round(sum(fit["seconds"] for fit in fits) + seconds_before, 3),
             "fits": fits,
             "config": opened.manifest["model"]["config"],
-            **_judged(opened, parts, plan, on_test),
+            **_judged(opened, parts, plan, on_test, fingerprint),
         }
         records.append(row)
     return row, reused
 
 
-def _judged(opened: Run, parts: Split, plan: Plan, on_test: bool) -> dict[str, Any]:
+def per_user_of(folder: Path, plan: Plan, parts: Split, fingerprint: str) -> PerUser:
+    """Returns each user's metrics on test: as they were kept when the run was judged, else judged again."""
+    judged_alike = _judged_alike(plan, fingerprint)
+    found = find(folder, judged_alike)
+    if found is None:
+        model = open_run(folder).model
+        evaluation = evaluate(model, parts, "test", plan.protocol, plan.ks, seed=plan.seed, threads=plan.threads)
+        found = PerUser.of(evaluation)
+        keep(folder, judged_alike, found)
+    return found
+
+
+def _judged_alike(plan: Plan, fingerprint: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "protocol": plan.protocol, "ks": list(plan.ks)}
+
+
+def _judged(opened: Run, parts: Split, plan: Plan, on_test: bool, fingerprint: str) -> dict[str, Any]:
     """Returns the metrics on test, and on validation those of the model that was trained without it."""
 
     def judged(model: Model, on: str) -> dict[str, Any]:
         found = evaluate(model, parts, on, plan.protocol, plan.ks, seed=plan.seed, threads=plan.threads)
+        if on == "test":
+            keep(opened.path, _judged_alike(plan, fingerprint), PerUser.of(found))
         return found.to_json(plan.split, plan.split_seed, plan.seed, genre_flags(opened.items))
 
     valid: dict[str, Any] = opened.manifest["metrics"]["valid"]

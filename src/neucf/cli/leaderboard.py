@@ -1,0 +1,69 @@
+"""The leaderboard and the comparisons on the terminal, for the commands that give them."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+
+from neucf.cli import display
+from neucf.evaluation.titles import metric_title
+from neucf.experiment import SplitTable
+from neucf.experiment.comparing import COLUMNS, Comparisons
+from neucf.experiment.leaderboard import SELECTED_ON_TEST, Leaderboard
+from neucf.experiment.tables import seconds
+
+
+def leaderboard(board: Leaderboard) -> None:
+    """Prints a row a label, published numbers indented below the label they stand beside; then the comparisons."""
+    select = metric_title(board.select)
+    columns = [f"{select}\nvalidation", *(f"{metric_title(name)}\ntest" for name in board.shown), "training"]
+    made = display.table("model", *columns, right=columns)
+    # The labels of published numbers may be long.
+    made.columns[0].no_wrap = False
+
+    def add_published(label: str | None) -> None:
+        for name, number in board.published_beside(label).items():
+            mark = SELECTED_ON_TEST if number.selected_on_test else ""
+            values = (f"{number.metrics[metric]:.4f}" if metric in number.metrics else "" for metric in board.shown)
+            made.add_row(f"{'  ' if label else ''}{escape(name)}{mark}", "", *values, "", style="dim")
+
+    for row in board.rows:
+        if row.num_seeds:
+            figures = [str(row.valid[board.select]), *(str(row.test[name]) for name in board.shown)]
+            made.add_row(escape(row.label), *figures, seconds(row.train_seconds))
+        else:
+            made.add_row(escape(row.label), "[red]failed[/red]")
+        add_published(row.label)
+    made.add_section()
+    add_published(None)
+    display.show(board.title, made)
+    _lines(board.footnotes)
+    if board.comparisons is not None:
+        _comparisons(board.comparisons)
+
+
+def split_table(found: SplitTable) -> None:
+    """Prints a row a label: the primary metric, and its mean difference from the reference over splits."""
+    # The interval holds what p says, and the table must fit 80 columns.
+    columns = (f"{metric_title(found.primary)}\ntest", "difference", "95 % interval", "p, Holm")
+    made = display.table("model", *columns, right=columns)
+    made.columns[0].no_wrap = False
+    for row in found.rows:
+        figure, difference, bounds, _, corrected = found.cells(row)
+        made.add_row(escape(row.label), figure, difference, bounds, corrected)
+    display.show(found.title, made)
+    _lines(found.footnotes)
+
+
+def _comparisons(found: Comparisons) -> None:
+    # Two cells of the widest columns and a label must fit 80 columns; files hold the rest.
+    made = display.table("model", *COLUMNS[:4], right=COLUMNS[:4])
+    made.columns[0].no_wrap = False
+    for row in found.rows:
+        made.add_row(escape(row.label), *found.cells(row)[:4])
+    display.show(found.title, made)
+    _lines(found.footnotes)
+
+
+def _lines(texts: list[str]) -> None:
+    for text in texts:
+        display.console().print(text, markup=False)
