@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from neucf import __version__
-from neucf.cli import data, evaluate, models, quickstart, recommend, run, serve, train, tune
+from neucf.cli import compare, data, evaluate, models, quickstart, recommend, run, serve, train, tune
 from neucf.errors import NeucfError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command()(evaluate.evaluate)
 app.command(context_settings={"allow_extra_args": True})(recommend.recommend)
 app.command()(recommend.similar)
 app.command()(run.run)
+app.command()(compare.compare)
 app.command()(tune.tune)
 app.command()(serve.serve)
 

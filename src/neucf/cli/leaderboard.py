@@ -14,8 +14,8 @@ from neucf.experiment.tables import seconds
 
 def leaderboard(board: Leaderboard) -> None:
     """Prints a row a label, published numbers indented below the label they stand beside; then the comparisons."""
-    select = metric_title(board.select)
-    columns = [f"{select}\nvalidation", *(f"{metric_title(name)}\ntest" for name in board.shown), "training"]
+    parts = {"valid": "validation", "test": "test"}
+    columns = [*(f"{metric_title(name)}\n{parts[part]}" for part, name in board.columns), "training"]
     made = display.table("model", *columns, right=columns)
     # The labels of published numbers may be long.
     made.columns[0].no_wrap = False
@@ -23,15 +23,15 @@ def leaderboard(board: Leaderboard) -> None:
     def add_published(label: str | None) -> None:
         for name, number in board.published_beside(label).items():
             mark = SELECTED_ON_TEST if number.selected_on_test else ""
-            values = (f"{number.metrics[metric]:.4f}" if metric in number.metrics else "" for metric in board.shown)
-            made.add_row(f"{'  ' if label else ''}{escape(name)}{mark}", "", *values, "", style="dim")
+            values = (
+                f"{number.metrics[metric]:.4f}" if part == "test" and metric in number.metrics else ""
+                for part, metric in board.columns
+            )
+            made.add_row(f"{'  ' if label else ''}{escape(name)}{mark}", *values, "", style="dim")
 
     for row in board.rows:
-        if row.num_seeds:
-            figures = [str(row.valid[board.select]), *(str(row.test[name]) for name in board.shown)]
-            made.add_row(escape(row.label), *figures, seconds(row.train_seconds))
-        else:
-            made.add_row(escape(row.label), "[red]failed[/red]")
+        style = None if row.num_seeds else "red"
+        made.add_row(escape(row.label), *board.figures(row), seconds(row.train_seconds), style=style)
         add_published(row.label)
     made.add_section()
     add_published(None)

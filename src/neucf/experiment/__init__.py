@@ -1,9 +1,20 @@
 """Experiments: a recipe of models, trained and judged alike, as one leaderboard."""
 
+from neucf.experiment.existing import compare_runs
 from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.recipe import Recipe, load_recipe, recipe_names
 from neucf.experiment.records import Result
 from neucf.experiment.repeating import SplitTable, run_splits
 from neucf.experiment.running import run
 
-__all__ = ["Leaderboard", "Recipe", "Result", "SplitTable", "load_recipe", "recipe_names", "run", "run_splits"]
+__all__ = [
+    "Leaderboard",
+    "Recipe",
+    "Result",
+    "SplitTable",
+    "compare_runs",
+    "load_recipe",
+    "recipe_names",
+    "run",
+    "run_splits",
+]

@@ -104,6 +104,11 @@ class Leaderboard:
         return tuple(dict.fromkeys([self.select, *(f"{name}@{k}" for name in SUMMARISED[self.protocol])]))
 
     @property
+    def columns(self) -> list[tuple[str, str]]:
+        """Part and metric of each column of the summary: what chose on validation, then what is shown."""
+        return list(dict.fromkeys([("valid", self.select), *((self.on, name) for name in self.shown)]))
+
+    @property
     def failed(self) -> bool:
         """Whether any model of any seed failed."""
         return any(row.errors for row in self.rows)
@@ -117,7 +122,7 @@ class Leaderboard:
         """What a reader of the table must know."""
         notes = []
         if any(row.valid for row in self.rows):
-            notes.append(f"Ordered by {metric_title(self.select)} on validation, which chose the epochs too.")
+            notes.append(f"Ordered by {metric_title(self.select)} on validation.")
         for budget in dict.fromkeys(self.budgets.values()):
             labels = [label for label, spent in self.budgets.items() if spent == budget]
             notes.append(f"Tuned on validation by {budget}{' each' if len(labels) > 1 else ''}: {', '.join(labels)}.")
@@ -141,7 +146,8 @@ class Leaderboard:
 
     def to_markdown(self) -> str:
         """Returns the summary and then every metric, as tables."""
-        columns = ["model", f"{metric_title(self.select)}, validation", *map(metric_title, self.shown), "training"]
+        heads = (f"{metric_title(name)}{', validation' if part == 'valid' else ''}" for part, name in self.columns)
+        columns = ["model", *heads, "training"]
         body = [cells for row in self.rows for cells in self._markdown_rows(row)]
         body += [self._published_cells(name, number) for name, number in self.published_beside(None).items()]
         lines = [
@@ -156,6 +162,8 @@ class Leaderboard:
             lines += self.comparisons.to_markdown()
         done = [row for row in self.rows if row.num_seeds]
         for part, on in (("test", "test"), ("valid", "validation")):
+            if not all(getattr(row, part) for row in done):
+                continue
             body = [[metric_title(name), *(str(getattr(row, part)[name]) for row in done)] for name in self.metrics]
             lines += [
                 f"## Every metric, {on} part",
@@ -199,19 +207,26 @@ class Leaderboard:
             **({} if self.comparisons is None else {"comparisons": self.comparisons.to_json()}),
         }
 
+    def figures(self, row: Row) -> list[str]:
+        """Returns what stands in `columns` for a row."""
+        if not row.num_seeds:
+            return ["failed", *("" for _ in self.columns[1:])]
+        return [str(getattr(row, part).get(name, "")) for part, name in self.columns]
+
     def _markdown_rows(self, row: Row) -> list[list[str]]:
-        if row.num_seeds:
-            figures = [str(row.valid[self.select]), *(str(row.test[name]) for name in self.shown)]
-            first = [row.label, *figures, seconds(row.train_seconds)]
-        else:
-            first = [row.label, "failed", *("" for _ in self.shown), ""]
         beside = self.published_beside(row.label).items()
-        return [first, *(self._published_cells(name, number) for name, number in beside)]
+        return [
+            [row.label, *self.figures(row), seconds(row.train_seconds)],
+            *(self._published_cells(name, number) for name, number in beside),
+        ]
 
     def _published_cells(self, label: str, number: PublishedTable) -> list[str]:
         mark = SELECTED_ON_TEST if number.selected_on_test else ""
-        values = (f"*{number.metrics[name]:.4g}*" if name in number.metrics else "" for name in self.shown)
-        return [f"{'&emsp;' if number.beside else ''}*{label}{mark}*", "", *values, ""]
+        values = (
+            f"*{number.metrics[name]:.4g}*" if part == "test" and name in number.metrics else ""
+            for part, name in self.columns
+        )
+        return [f"{'&emsp;' if number.beside else ''}*{label}{mark}*", *values, ""]
 
 
 def ordered_rows(results: Sequence[Result], select: str) -> tuple[Row, ...]:
