@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +33,7 @@ def compare(
         str | None,
         typer.Option(metavar="METRIC", help="What tests are corrected on.", show_default="what chose the epochs"),
     ] = None,
+    report: Annotated[Path | None, typer.Option(metavar="FILE", help="Write an HTML report too, one file.")] = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -41,6 +44,7 @@ def compare(
     """
     from neucf.cli import display
     from neucf.cli.leaderboard import leaderboard
+    from neucf.cli.leaderboard import report as write_report
     from neucf.experiment import compare_runs
 
     board = compare_runs(
@@ -53,7 +57,10 @@ def compare(
         threads=threads,
         judging=lambda name: display.note(f"Judging {name}"),
     )
+    files = [] if report is None else write_report(board, report, command=shlex.join(["neucf", *sys.argv[1:]]))
     if json:
         display.document(board.to_json())
     else:
         leaderboard(board)
+        for file in files:
+            display.say(f"Written: {display.shown(file)}")

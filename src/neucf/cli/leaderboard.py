@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.markup import escape
 
 from neucf.cli import display
+from neucf.errors import ConfigError
 from neucf.evaluation.titles import metric_title
 from neucf.experiment import SplitTable
 from neucf.experiment.comparing import COLUMNS, Comparisons
@@ -52,6 +55,20 @@ def split_table(found: SplitTable) -> None:
         made.add_row(escape(row.label), figure, difference, bounds, corrected)
     display.show(found.title, made)
     _lines(found.footnotes)
+
+
+def report(board: Leaderboard, file: Path, *, command: str, recipe: str | None = None) -> list[Path]:
+    """Writes the HTML report and returns its path; says so where what it needs is not installed."""
+    from neucf.reporting import write_report
+
+    try:
+        write_report(board, file, command=command, recipe=recipe)
+    except ImportError:
+        display.note("No report was written: it needs Jinja2. Install it by pip install 'neucf[plots]'.")
+        return []
+    except OSError as error:
+        raise ConfigError(f"`report` must be a file that can be written; {file} cannot ({error.strerror}).") from None
+    return [file]
 
 
 def _comparisons(found: Comparisons) -> None:

@@ -36,11 +36,12 @@ def run(
     holds is taken over where settings, data and code are the same. Exits with 1 if a model failed.
     """
     from neucf.cli import display, reports
-    from neucf.cli.leaderboard import leaderboard
+    from neucf.cli.leaderboard import leaderboard, report
     from neucf.cli.progress import TrainingBar, TuningBar
     from neucf.cli.reading import read
     from neucf.experiment import Leaderboard, load_recipe
     from neucf.experiment import run as run_recipe
+    from neucf.experiment.recipe import recipe_file
 
     loaded = load_recipe(recipe)
     folder = out or Path("runs") / loaded.name
@@ -63,7 +64,9 @@ def run(
         display.note("Interrupted. The same command goes on from here.")
         raise
     board = Leaderboard.of(loaded, results)
+    again = f"neucf run {recipe}" + (f" --seeds {seeds}" if seeds > 1 else "")
     files = board.write(folder) + _plots(board, folder)
+    files += report(board, folder / "report.html", command=again, recipe=recipe_file(recipe).read_text("utf-8"))
     if json:
         compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
         display.document({"models": [result.to_json() for result in results], **compared})

@@ -58,17 +58,17 @@ def _curves(board: Leaderboard) -> Any:
         found = row.valid[board.select].mean
         shown = {"color": colour, "label": f"{row.label}  {found:.4f}"}
         runs = [result.run for result in board.results if result.label == row.label]
-        curves = list(filter(None, (_curve(run, board.select) for run in runs)))
+        curves = list(filter(None, (curve(run, board.select) for run in runs)))
         if not curves:
             axes.axhline(found, linestyle=(0, (4, 3)), linewidth=1.3, **shown)
-        for place, curve in enumerate(curves):
-            last_epoch = max(last_epoch, *curve)
+        for place, line in enumerate(curves):
+            last_epoch = max(last_epoch, *line)
             weight: Any = (
                 {"linewidth": 1.8, "zorder": 3} if place == 0 else {"linewidth": 1, "alpha": 0.4, "label": None}
             )
-            axes.plot(curve.keys(), curve.values(), **{**shown, **weight})
-            kept = max(curve, key=curve.__getitem__)
-            axes.plot(kept, curve[kept], "o", color=colour, markersize=5, zorder=4)
+            axes.plot(line.keys(), line.values(), **{**shown, **weight})
+            kept = max(line, key=line.__getitem__)
+            axes.plot(kept, line[kept], "o", color=colour, markersize=5, zorder=4)
     if last_epoch > WIDE:
         _log_scale(axes)
     else:
@@ -145,7 +145,7 @@ def _coloured(board: Leaderboard) -> list[tuple[Row, str]]:
     return [(row, COLOURS[labels.index(row.label) % len(COLOURS)]) for row in board.rows if row.num_seeds]
 
 
-def _curve(run: str | None, metric: str) -> dict[int, float]:
+def curve(run: str | None, metric: str) -> dict[int, float]:
     """Returns epoch to value in a run's first fit; nothing for models without epochs."""
     log = None if run is None else Path(run) / LOG
     if log is None or not log.exists():

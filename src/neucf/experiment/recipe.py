@@ -259,6 +259,18 @@ def recipe_names() -> list[str]:
     return sorted(file.stem for file in _folder().glob("*.toml"))
 
 
+def recipe_file(path_or_name: str | Path) -> Path:
+    """Returns the file of a recipe: a path, or the name of one that comes along; raises ConfigError."""
+    file = Path(path_or_name)
+    if not file.is_file():
+        file = _folder() / f"{path_or_name}.toml"
+    if not file.is_file() or (Path(path_or_name).suffix == ".toml" and file.parent == _folder()):
+        raise ConfigError(
+            f"`recipe` must be a TOML file, or one of {', '.join(recipe_names())}; got {str(path_or_name)!r}."
+        )
+    return file
+
+
 def load_recipe(path_or_name: str | Path) -> Recipe:
     """Reads and checks a recipe.
 
@@ -268,13 +280,7 @@ def load_recipe(path_or_name: str | Path) -> Recipe:
     Raises:
         ConfigError: If there is none, or something in it is unknown, missing, malformed or out of range.
     """
-    file = Path(path_or_name)
-    if not file.is_file():
-        file = _folder() / f"{path_or_name}.toml"
-    if not file.is_file() or (Path(path_or_name).suffix == ".toml" and file.parent == _folder()):
-        raise ConfigError(
-            f"`recipe` must be a TOML file, or one of {', '.join(recipe_names())}; got {str(path_or_name)!r}."
-        )
+    file = recipe_file(path_or_name)
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -1,0 +1,267 @@
+"""write_report: what a leaderboard and its run folders say, gathered and put into the template."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from neucf.artifacts import Run, open_run
+from neucf.artifacts.manifest import read_manifest
+from neucf.data.titles import full_title
+from neucf.evaluation.statistics import bootstrap_interval
+from neucf.evaluation.titles import metric_title
+from neucf.experiment import Leaderboard, Result
+from neucf.experiment.comparing import COLUMNS
+from neucf.experiment.leaderboard import SELECTED_ON_TEST, Row
+from neucf.experiment.plots import curve
+from neucf.experiment.tables import interval, p_value, seconds
+from neucf.reporting.charts import Chart, interval_chart, line_chart
+from neucf.serving import Service
+
+TEMPLATE = Path(__file__).with_name("report.html")
+# Users shown, at these quantiles of activity; items of each list, and of what they liked.
+QUANTILES, NUM_LISTED, NUM_LIKED = (0.25, 0.5, 0.75), 10, 5
+BUCKETS = {
+    "by_user_activity": ("training rows of the user", "By user activity"),
+    "by_item_popularity": ("training rows of the item, others irrelevant", "By item popularity"),
+}
+BEYOND = {
+    "coverage": "catalogue coverage",
+    "gini": "Gini",
+    "popularity": "mean popularity",
+    "diversity": "genre diversity",
+}
+
+
+def write_report(board: Leaderboard, file: Path, *, command: str, recipe: str | None = None) -> None:
+    """Writes a leaderboard as one HTML file without scripts, which loads nothing; it holds data of a few users.
+
+    Args:
+        board: The leaderboard; its runs must lie where it says.
+        file: The file to write.
+        command: What to type to get it again.
+        recipe: The recipe's text, where there is one.
+
+    Raises:
+        ImportError: Without Jinja2.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    file.write_text(template.render(**_content(board, command, recipe)), encoding="utf-8")
+
+
+def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, Any]:
+    done = [row for row in board.rows if row.num_seeds]
+    # In the order in which models were named, so that a colour stays with its label whatever its rank.
+    labels = list(dict.fromkeys(result.label for result in board.results))
+    colours = {label: number for number, label in enumerate(labels)}
+    best = open_run(_of(board, done[0])[0].run or "") if done else None
+    manifests = {row.label: read_manifest(Path(_of(board, row)[0].run or ""))[1] for row in done}
+    return {
+        "title": board.title,
+        "data": {} if best is None else _data(best),
+        "heads": [
+            *(f"{metric_title(name)}, {'validation' if part == 'valid' else part}" for part, name in board.columns),
+            "95 % interval",
+            "training",
+        ],
+        "rows": [row for each in board.rows for row in _rows(board, each)] + _published(board, None),
+        "notes": [*board.footnotes, f"Interval: bootstrap of {metric_title(board.select)} over users, this split."],
+        "comparisons": _comparisons(board),
+        "charts": [chart for chart in (_curves(board, done, colours), *_buckets(board, done, colours)) if chart],
+        "beyond": _beyond(board, done),
+        "samples": None if best is None else {"model": done[0].label, "users": _samples(best)},
+        "command": command,
+        "recipe": recipe,
+        "configs": {label: json.dumps(manifest["model"]["config"]) for label, manifest in manifests.items()},
+        "versions": next(iter(manifests.values()))["versions"] if manifests else {},
+    }
+
+
+def _of(board: Leaderboard, row: Row) -> list[Result]:
+    """Returns the results of a row that ended well, one a seed."""
+    return [result for result in board.results if result.label == row.label and result.error is None]
+
+
+def _judged(board: Leaderboard, row: Row) -> list[dict[str, Any]]:
+    """Returns the documents of a row on the part shown, one a seed."""
+    found = (result.metrics if board.on == "test" else result.valid_metrics for result in _of(board, row))
+    return [document for document in found if document is not None]
+
+
+def _data(run: Run) -> dict[str, str]:
+    manifest, split = run.manifest, run.split
+    parts = [(name, getattr(split, name)) for name in ("train", "valid", "test")]
+    activity = np.bincount(split.train.users, minlength=split.train.num_users)
+    popularity = np.bincount(split.train.items, minlength=split.train.num_items)
+    pairs = split.train.num_users * split.train.num_items
+    settings = {name: value for name, value in manifest["data"].get("settings", {}).items() if value is not None}
+    rows = sum(len(part) for _, part in parts if part is not None)
+    return {
+        "data": str(manifest["data"]["name"]),
+        **({"read with": ", ".join(f"{name} {value}" for name, value in settings.items())} if settings else {}),
+        "users": f"{split.train.num_users:,}, {np.count_nonzero(activity == 0):,} without a training row",
+        "items": f"{split.train.num_items:,}, {np.count_nonzero(popularity == 0):,} without a training row",
+        "positives": f"{rows:,} ({rows / max(1, pairs):.2%} of all pairs)",
+        "split": f"{manifest['split']}, seed {manifest['split_seed']}",
+        "rows": ", ".join(f"{len(part):,} {name}" for name, part in parts if part is not None),
+        "training rows a user": f"median {np.median(activity):g}, at most {activity.max(initial=0):,}",
+        "training rows an item": f"median {np.median(popularity):g}, at most {popularity.max(initial=0):,}",
+        "SHA-256": manifest["data"]["sha256"],
+    }
+
+
+def _rows(board: Leaderboard, row: Row) -> list[dict[str, Any]]:
+    cells = [*board.figures(row), _interval(board, row), seconds(row.train_seconds)]
+    return [{"label": row.label, "cells": cells, "published": False}, *_published(board, row.label)]
+
+
+def _published(board: Leaderboard, label: str | None) -> list[dict[str, Any]]:
+    rows = []
+    for name, number in board.published_beside(label).items():
+        values = [
+            f"{number.metrics[metric]:.4f}" if part == "test" and metric in number.metrics else ""
+            for part, metric in board.columns
+        ]
+        mark = f" {SELECTED_ON_TEST}" if number.selected_on_test else ""
+        rows.append({"label": name + mark, "cells": [*values, "", ""], "published": True, "source": number.source})
+    return rows
+
+
+def _interval(board: Leaderboard, row: Row) -> str:
+    """Returns the interval of a row's metric over users, each averaged over seeds; empty where they are not known."""
+    results, documents = _of(board, row), _judged(board, row)
+    values = [result.per_user.values[board.select] for result in results if result.per_user is not None]
+    if values and len(values) == len(results):
+        low, high = (float(end) for end in bootstrap_interval(np.mean(values, axis=0)))
+    elif len(documents) == 1:
+        low, high = documents[0]["metrics"][board.select]["ci95"]
+    else:
+        return ""
+    return f"{low:.4f} to {high:.4f}"
+
+
+def _comparisons(board: Leaderboard) -> dict[str, Any] | None:
+    found = board.comparisons
+    if found is None:
+        return None
+    bars = [(row.label, row.metrics[found.primary]) for row in found.rows]
+    others = found.exploratory(found.rows[0])
+    return {
+        "title": found.title,
+        "heads": COLUMNS,
+        "rows": [(row.label, found.cells(row)) for row in found.rows],
+        "notes": found.footnotes,
+        "chart": interval_chart(
+            f"{found.title}: differences and 95 % intervals",
+            [(label, bar.interval[0], bar.difference, bar.interval[1]) for label, bar in bars],
+        ),
+        "others": [
+            (
+                metric_title(name),
+                [
+                    f"{each.difference:+.4f} ({interval(each.interval)}; p {p_value(each.p_value)})"
+                    for each in (row.metrics[name] for row in found.rows)
+                ],
+            )
+            for name in others
+        ],
+    }
+
+
+def _curves(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]) -> Chart | None:
+    found = {row.label: curve(_of(board, row)[0].run, board.select) for row in done}
+    lines: dict[str, Mapping[float, float]] = {
+        label: {float(epoch): value for epoch, value in line.items()} for label, line in found.items() if line
+    }
+    title = f"Training: {metric_title(board.select)} on validation by epoch, first seed"
+    return line_chart(title, "epoch", lines, colours)
+
+
+def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]) -> list[Chart | None]:
+    """Returns accuracy by user activity and item popularity: seeds share the split, hence the buckets."""
+    charts = []
+    part = "validation" if board.on == "valid" else board.on
+    for key, (x_title, title) in BUCKETS.items():
+        documents = {row.label: _judged(board, row) for row in done}
+        first: list[dict[str, Any]] = next((each[0].get(key, []) for each in documents.values() if each), [])
+        names = [
+            ("0 (cold)" if bucket["high"] == 0 else f"{bucket['low']:,}\N{EN DASH}{bucket['high']:,}")
+            + f" · {bucket['num_users']:,} users"
+            for bucket in first
+        ]
+        lines: dict[str, Mapping[float, float]] = {
+            label: {
+                float(place): mean(document[key][place]["metrics"][board.select]["mean"] for document in each)
+                for place in range(len(names))
+            }
+            for label, each in documents.items()
+            if each and all(len(document.get(key, [])) == len(names) for document in each)
+        }
+        charts.append(line_chart(f"{title}: {metric_title(board.select)}, {part} part", x_title, lines, colours, names))
+    return charts
+
+
+def _beyond(board: Leaderboard, done: Sequence[Row]) -> dict[str, Any]:
+    k = board.select.partition("@")[2]
+    found = {row.label: [document.get("beyond_accuracy", {}) for document in _judged(board, row)] for row in done}
+    known = [name for name in BEYOND if any(f"{name}@{k}" in each for seeds in found.values() for each in seeds)]
+
+    def cell(seeds: Sequence[Mapping[str, float]], name: str) -> str:
+        values = [each[f"{name}@{k}"] for each in seeds if f"{name}@{k}" in each]
+        return "" if not values else f"{mean(values):,.1f}" if name == "popularity" else f"{mean(values):.4f}"
+
+    return {
+        "heads": [f"{BEYOND[name]}@{k}" for name in known],
+        "rows": [(label, [cell(seeds, name) for name in known]) for label, seeds in found.items()],
+    }
+
+
+def _samples(run: Run) -> list[dict[str, Any]]:
+    """Returns what a few users liked and what the model suggests to them, with what was held out marked."""
+    held = run.split.test or run.split.valid
+    activity = np.bincount(run.split.train.users, minlength=run.split.train.num_users)
+    users = np.unique(run.split.train.users) if held is None else np.unique(held.users)
+    users = users[np.argsort(activity[users], kind="stable")]
+    if not len(users):
+        return []
+    chosen = list(dict.fromkeys(int(users[int(share * (len(users) - 1))]) for share in QUANTILES))
+    service, ids = Service(run), run.model.user_ids
+    k = min(NUM_LISTED, len(run.model.item_ids))
+    found = []
+    for user, answer in zip(chosen, service.recommend([ids[user] for user in chosen], k), strict=True):
+        right = set() if held is None else {run.model.item_ids[item] for item in held.items[held.users == user]}
+        found.append(
+            {
+                "user_id": ids[user],
+                "num_rows": int(activity[user]),
+                "liked": [_name(item) for item in service.history(ids[user], NUM_LIKED)],
+                "items": [
+                    {
+                        "name": _name(item),
+                        "genres": ", ".join(item.genres),
+                        "because": "" if not item.because else _reason(item.because[0]),
+                        "held_out": item.item_id in right,
+                    }
+                    for item in answer.items
+                ],
+            }
+        )
+    return found
+
+
+def _name(item: Any) -> str:
+    return f"item {item.item_id}" if item.title is None else full_title(item.title, item.year)
+
+
+def _reason(item: Any) -> str:
+    return item.title or f"item {item.item_id}"
