@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 320
-LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 48
-ROW = 26
+# Narrow enough that a phone, which scales it down, still shows letters of ten pixels.
+WIDTH, HEIGHT = 480, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 60
+ROW, NAMES = 26, 150
 # Colours the template has; further labels take them again, dashed.
 NUM_COLOURS = 8
 
@@ -134,7 +135,7 @@ def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) 
     """
     low, high = min(0.0, *(row[1] for row in rows)), max(0.0, *(row[3] for row in rows))
     marks = ticks(low, high)
-    x_at = _scale(min(low, marks[0]), max(high, marks[-1]), 170, WIDTH - 24)
+    x_at = _scale(min(low, marks[0]), max(high, marks[-1]), NAMES, WIDTH - 24)
     return Intervals(
         title=title,
         zero=x_at(0),

@@ -71,7 +71,7 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
         "data": {} if best is None else _data(best),
         "heads": [
             *(f"{metric_title(name)}, {'validation' if part == 'valid' else part}" for part, name in board.columns),
-            "95 % interval",
+            f"{metric_title(board.select)}, 95 % interval",
             "training",
         ],
         "rows": [row for each in board.rows for row in _rows(board, each)] + _published(board, None),
