@@ -54,7 +54,8 @@ def full_ranking(
     ks = _checked_ks(ks)
     judged = JudgedPart.of(model, split, on)
     # Pairs as single ascending numbers: a listed item is relevant where its pair is among them.
-    relevant = np.unique(pairs_of(judged.part))
+    relevant = np.sort(pairs_of(judged.part))
+    relevant = relevant[np.diff(relevant, prepend=-1) > 0]
     users, items = np.divmod(relevant, judged.num_items)
     asked, counts = np.unique(users, return_counts=True)
     lists = judged.lists(asked, ks[-1], seed, threads)

@@ -24,6 +24,7 @@ _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _HIDDEN = np.float32(-np.inf)
 _BLOCK = 64
+_BISECTIONS = 7
 
 
 def mix(values: Any) -> Any:
@@ -91,6 +92,8 @@ def _push(
             wrong += line[column] * _ZERO
         if wrong != _ZERO:
             return row
+        filling = best[0] == _HIDDEN and num_columns > 4 * len(best)
+        mean, deviation = _spread(line, num_columns) if filling else (_ZERO, _ZERO)
         cursor = cursors[row]
         while cursor < stops[row] and hidden[cursor] < first + num_columns:
             line[hidden[cursor] - first] = _HIDDEN
@@ -101,7 +104,7 @@ def _push(
             for column in range(num_columns):
                 if not permitted[column]:
                     line[column] = _HIDDEN
-        bar = best[0]
+        bar = _floor(line, num_columns, len(best), mean, deviation) if filling else best[0]
         for start in range(0, num_columns, _BLOCK):
             # Most blocks hold nothing good enough and end here, after a count that vectorises.
             stop = min(start + _BLOCK, num_columns)
@@ -109,11 +112,39 @@ def _push(
                 continue
             for column in range(start, stop):
                 score, item = line[column], first + column
-                if score < bar or score == _HIDDEN or not _before(score, item, bar, members[0], person, items):
+                if score < bar or score == _HIDDEN or not _before(score, item, best[0], members[0], person, items):
                     continue
                 _insert(best, members, score, item, person, items)
-                bar = best[0]
+                bar = best[0] if best[0] > bar else bar
     return -1
+
+
+@kernel
+def _spread(line: npt.NDArray[np.float32], num_columns: int) -> tuple[float, float]:
+    """Returns the mean and the deviation of line[:num_columns]."""
+    total, squares = _ZERO, _ZERO
+    for column in range(np.uint64(num_columns)):
+        total += line[column]
+        squares += line[column] * line[column]
+    mean = total / np.float32(num_columns)
+    return mean, np.sqrt(max(squares / np.float32(num_columns) - mean * mean, _ZERO))
+
+
+@kernel
+def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, mean: float, deviation: float) -> float:
+    """Returns a score that at least k of line[:num_columns] reach, and few more; -inf where the search finds none.
+
+    A list that is still empty would take in most of what it soon drops again. Counting is cheap beside that, so half
+    a dozen bisections between the mean and 4 deviations above it come first; they needn't be right, only counted.
+    """
+    if not _count_from(line, 0, num_columns, mean) >= k:
+        return _HIDDEN
+    low, step = mean, np.float32(2.0) * deviation
+    for _ in range(_BISECTIONS):
+        if _count_from(line, 0, num_columns, low + step) >= k:
+            low += step
+        step *= np.float32(0.5)
+    return low
 
 
 @kernel
