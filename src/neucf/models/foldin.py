@@ -2,81 +2,125 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
+from neucf.data.interactions import IntArray
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.nets import Net
 
-STEPS = 60
-RATE = 0.1
-# Items a step draws as possible negatives; a pairwise loss meets each with every positive.
+STEPS = 30
+RATE = 0.2
+# Decay of Adam's moments; few steps want short memories.
+BETAS = (0.8, 0.95)
+# Items a step takes as possible negatives; a pairwise loss meets each with every positive.
 POOL, PAIRWISE_POOL = 256, 64
+# Positives whose people are optimised together: what a step touches then stays in a core's cache.
+TILE_POSITIVES = 4096
 
 
 def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tensor, ...]:
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
-    Each step takes the expectation over a fresh, seeded pool of items, the same for everybody, so a user's vector
-    never depends on who else is asked for. The start is the mean user; Adam moves the vectors alone.
+    Each step takes the expectation over the next items of a seeded order of the catalogue, the same for everybody, so
+    a user's vector never depends on who else is asked for. The start is the mean user; Adam moves the vectors alone.
     """
     matrix = csr_array(histories)
     matrix.sort_indices()
     device = next(net.parameters()).device
-    counts = np.diff(matrix.indptr)
-    width = max(int(counts.max(initial=0)), 1)
-    # (B, L) positives, padded with item 0; share is each one's weight, 0 where padded
-    present = np.arange(width) < counts[:, None]
-    padded = np.zeros(present.shape, np.int64)
-    padded[present] = matrix.indices
-    positives = torch.from_numpy(padded).to(device)
-    share = torch.from_numpy((present / np.maximum(counts, 1)[:, None]).astype(np.float32)).to(device)
-    num_items = matrix.shape[1]
-    # (nnz,) sorted row * I + item, and one more that no key reaches
-    rows = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-    owned = torch.from_numpy(np.append(rows * num_items + matrix.indices, np.iinfo(np.int64).max)).to(device)
-    first_keys = torch.arange(len(counts), device=device).unsqueeze(1) * num_items
-    rng = np.random.default_rng(0)
-    pool_size = min(PAIRWISE_POOL if config.loss == "bpr" else POOL, num_items)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(matrix.shape[1])).to(device)
     starts = [table.embedding.weight.detach().mean(0) for table in net.tables() if table.side == "user"]
-    vectors = [start.expand(len(counts), -1).clone().requires_grad_() for start in starts]
-    optimizer = torch.optim.Adam(vectors, lr=RATE)
+    vectors = tuple(start.repeat(matrix.shape[0], 1) for start in starts)
+    for tile in _tiles(matrix.indptr):
+        _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors))
+    return vectors
+
+
+def _tiles(indptr: IntArray) -> Iterator[slice]:
+    """Yields slices of rows that hold at most TILE_POSITIVES, or a single row."""
+    start = 0
+    while start < len(indptr) - 1:
+        stop = int(np.searchsorted(indptr, indptr[start] + TILE_POSITIVES, side="right")) - 1
+        stop = max(start + 1, min(stop, start + TILE_POSITIVES))
+        yield slice(start, stop)
+        start = stop
+
+
+def _optimise(
+    net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...]
+) -> None:
+    """Moves vectors (B, D) in place towards the least expected loss on histories (B, I)."""
+    counts = np.diff(histories.indptr)
+    # (P,) each positive's person, item, and weight among that person's
+    rows = torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(order.device)
+    positives = torch.from_numpy(histories.indices.astype(np.int64)).to(order.device)
+    share = torch.from_numpy(np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)).to(order.device)
+    # (B, I), in the order of the pools
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    free = torch.ones(histories.shape, dtype=torch.bool, device=order.device)
+    free[rows, place[positives]] = False
+    size = min(PAIRWISE_POOL if config.loss == "bpr" else POOL, len(order))
+    first, second = ([torch.zeros_like(vector) for vector in vectors] for _ in range(2))
+    for vector in vectors:
+        vector.requires_grad_()
     with torch.enable_grad():
         for step in range(STEPS):
-            optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
-            pool = torch.from_numpy(rng.choice(num_items, pool_size, replace=False, shuffle=False)).to(device)
-            keys = first_keys + pool
-            # (B, M) pool items that may be negatives of each user
-            free = owned[torch.searchsorted(owned, keys)] != keys
-            positive = net.logits(tuple(vector.unsqueeze(1) for vector in vectors), positives)
-            negative = net.grid(tuple(vectors), pool)
-            terms = _expected_loss(config, positive, negative, share, free, num_items)
-            penalty = sum((vector**2).sum(-1) for vector in vectors) * (config.reg / 2)
-            gradients = torch.autograd.grad((terms + penalty).sum(), vectors)
-            for vector, gradient in zip(vectors, gradients, strict=True):
-                vector.grad = gradient
-            optimizer.step()
-    return tuple(vector.detach() for vector in vectors)
+            start = step * size % (len(order) - size + 1)
+            pool, may = order[start : start + size], free[:, start : start + size]
+            positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
+            loss = _expected_loss(config, positive, net.grid(vectors, pool), rows, share, may, len(order))
+            for vector in vectors:
+                loss = loss + vector.square().sum() * (config.reg / 2)
+            gradients = torch.autograd.grad(loss, vectors)
+            _adam(vectors, gradients, first, second, step)
+    for vector in vectors:
+        vector.requires_grad_(False)
+
+
+@torch.no_grad()
+def _adam(
+    vectors: tuple[Tensor, ...], gradients: tuple[Tensor, ...], first: list[Tensor], second: list[Tensor], step: int
+) -> None:
+    """Takes a step of Adam (Kingma and Ba 2015, algorithm 1) at a rate that falls to 0; moments change in place."""
+    rate = RATE * (1 - step / STEPS) / (1 - BETAS[0] ** (step + 1))
+    for vector, gradient, mean, square in zip(vectors, gradients, first, second, strict=True):
+        mean.lerp_(gradient, 1 - BETAS[0])
+        square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+        vector.addcdiv_(mean, (square / (1 - BETAS[1] ** (step + 1))).sqrt_().add_(1e-8), value=-rate)
 
 
 def _expected_loss(
-    config: NeuralConfig, positive: Tensor, negative: Tensor, share: Tensor, free: Tensor, num_items: int
-) -> Tensor:
-    """Returns each user's expected loss (B,) for positives (B, L) with weights `share`, negatives (B, M) if `free`."""
+    config: NeuralConfig, positive: Tensor, negative: Tensor, rows: Tensor, share: Tensor, free: Tensor,
+    num_items: int,
+) -> Tensor:  # fmt: skip
+    """Returns the summed expected losses of B people.
+
+    Args:
+        config: Loss, negatives, hardness and temperature.
+        positive: Logits (P,) of all positives.
+        negative: Logits (B, M) of possible negatives.
+        rows: Whose each positive is (P,).
+        share: Each positive's weight (P,), 1 in all for each person.
+        free: (B, M) whether the item is a negative of the person.
+        num_items: I.
+    """
     chance = _chances(negative, free, config.hardness)
     if config.loss == "bce":
-        pulled = (share * functional.softplus(-positive)).sum(-1)
-        pushed = (chance * functional.softplus(negative)).sum(-1)
-        return (pulled + config.negatives * pushed) / (1 + config.negatives)
+        pushed = (chance * functional.softplus(negative)).sum()
+        return ((share * functional.softplus(-positive)).sum() + config.negatives * pushed) / (1 + config.negatives)
     if config.loss == "bpr":
-        margins = functional.softplus(negative.unsqueeze(1) - positive.unsqueeze(2))
-        return torch.einsum("bl,bm,blm->b", share, chance, margins)
+        margins = functional.softplus(negative.index_select(0, rows) - positive.unsqueeze(1))
+        return (share * (chance.index_select(0, rows) * margins).sum(1)).sum()
     positive, negative = positive / config.temperature, negative / config.temperature
-    mass = np.log(num_items) + (negative + chance.clamp(min=1e-30).log()).logsumexp(-1, keepdim=True)
-    return (share * (torch.logaddexp(positive, mass) - positive)).sum(-1)
+    # As if the whole catalogue were the negatives: the sampled loss is corrected to tend to that
+    mass = np.log(num_items) + (negative + chance.clamp(min=1e-30).log()).logsumexp(-1)
+    return (share * (torch.logaddexp(positive, mass.index_select(0, rows)) - positive)).sum()
 
 
 def _chances(negative: Tensor, free: Tensor, hardness: int) -> Tensor:
