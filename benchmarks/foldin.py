@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from neucf.data.readers import read_dataset
 from neucf.data.interactions import Interactions, concatenate
+from neucf.data.readers import read_dataset
 from neucf.data.splits import Split
 from neucf.data.splitting import split
 from neucf.evaluation import evaluate

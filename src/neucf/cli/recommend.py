@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ def recommend(
     user: Annotated[str | None, typer.Option(metavar="ID", help="A known user.")] = None,
     liked: Annotated[
         list[str] | None,
-        typer.Option(metavar="ITEM...", help="What somebody new likes: ids or exact titles, one or more."),
+        typer.Option(metavar="ITEM...", help="What somebody new likes: ids or titles, one or more."),
     ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Everyone, to the file of --out.")] = False,
     out: Annotated[
@@ -65,7 +64,7 @@ def recommend(
 
     from neucf.artifacts import open_run
     from neucf.cli import display
-    from neucf.serving import Service, write_recommendations
+    from neucf.serving import Service, match_item, write_recommendations
 
     opened = open_run(run)
     service = Service(opened)
@@ -88,10 +87,10 @@ def recommend(
         display.history_table(f"What user {user} rated highest", service.history(external, SHOWN_RATINGS))
         display.suggestions_table(f"Suggestions for user {user}", answer)
     else:
-        matched = [match_item(opened, text) for text in [*(liked or []), *more]]
-        found = service.recommend_histories(service.histories([matched]), k, **asked)[0]
-        indices = opened.model.item_ids.indices(matched)
-        answer = replace(found, matched=tuple(service.named(item) for item in indices))
+        matched = [match_item(service.catalogue, text) for text in [*(liked or []), *more]]
+        history = service.histories([[opened.model.item_ids[item] for item in matched]])
+        found = service.recommend_histories(history, k, **asked)[0]
+        answer = replace(found, matched=tuple(service.named(item) for item in matched))
         if json:
             display.document(answer.to_json())
             return
@@ -101,7 +100,7 @@ def recommend(
 
 def similar(
     run: options.Run,
-    item: Annotated[str, typer.Argument(metavar="ITEM", help="An id or an exact title.")],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="An id or a title.")],
     k: K = 10,
     genre: options.Genre = None,
     year_from: options.YearFrom = None,
@@ -113,12 +112,13 @@ def similar(
     """List the items most similar to ITEM under the model."""
     from neucf.artifacts import open_run
     from neucf.cli import display
-    from neucf.serving import NamedItem, Service
+    from neucf.serving import NamedItem, Service, match_item
 
     opened = open_run(run)
-    matched = match_item(opened, item)
+    service = Service(opened)
+    matched = opened.model.item_ids[match_item(service.catalogue, item)]
     filters = filters_of(opened, genre, year_from, year_to, allow, deny)
-    answer = Service(opened).similar(matched, k, filters=filters)
+    answer = service.similar(matched, k, filters=filters)
     if json:
         display.document(answer.to_json())
     else:
@@ -159,26 +159,3 @@ def _ids(values: Sequence[str], vocabulary: Vocabulary) -> tuple[Id, ...]:
                 raise DataError(f"{value} must be a text file of one id a line; it cannot be read as one.") from None
             found += [vocabulary.parse(line.strip()) for line in lines if line.strip()]
     return tuple(found)
-
-
-def match_item(run: Run, text: str) -> Id:
-    """Returns the item that an id, or a title in any case, names; raises UnknownIdError with the nearest titles."""
-    from neucf.data.titles import full_title
-    from neucf.errors import UnknownIdError
-
-    vocabulary = run.model.item_ids
-    try:
-        return vocabulary.parse(text)
-    except UnknownIdError:
-        if run.items is None:
-            raise
-    titles: dict[str, int] = {}
-    for index, (title, year) in enumerate(run.items.select("title", "year").iter_rows()):
-        if title is not None:
-            titles.setdefault(full_title(title, year).casefold(), index)
-            titles.setdefault(title.casefold(), index)
-    wanted = text.casefold()
-    if wanted in titles:
-        return vocabulary[titles[wanted]]
-    nearest = difflib.get_close_matches(wanted, titles, n=3, cutoff=0.3)
-    raise UnknownIdError("item", text, [repr(run.items["title"][titles[title]]) for title in nearest])

@@ -51,9 +51,7 @@ def _tiles(indptr: IntArray) -> Iterator[slice]:
         start = stop
 
 
-def _optimise(
-    net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...]
-) -> None:
+def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...]) -> None:
     """Moves vectors (B, D) in place towards the least expected loss on histories (B, I)."""
     counts = np.diff(histories.indptr)
     # (P,) each positive's person, item, and weight among that person's

@@ -6,10 +6,13 @@ from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import MASKS, Mask
 from neucf.serving.ranking import Ranked
 from neucf.serving.recommending import Service, recommend
+from neucf.serving.search import Catalogue, Found, match_item, search_titles
 
 __all__ = [
+    "Catalogue",
     "EVERYTHING",
     "Filters",
+    "Found",
     "HistoryItem",
     "MASKS",
     "Mask",
@@ -19,6 +22,8 @@ __all__ = [
     "Recommendations",
     "Service",
     "Similar",
+    "match_item",
     "recommend",
+    "search_titles",
     "write_recommendations",
 ]

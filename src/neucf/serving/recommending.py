@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from neucf.serving.answers import HistoryItem, NamedItem, Recommendations, Recom
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Known, Mask, matrix
 from neucf.serving.ranking import Ranked, Ranker, Wanted
+from neucf.serving.search import Catalogue
 
 # Liked items named as reasons of one suggestion, at most.
 NUM_REASONS = 3
@@ -82,6 +84,11 @@ class Service:
         self.model, self.items = (source.model, source.items) if isinstance(source, Run) else (source, None)
         self._known = Known(source)
         self.ranker = Ranker(self.model, self._known, self.items)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The names items go by, for `search_titles` and `match_item`."""
+        return Catalogue(self.model.item_ids, self.items)
 
     def recommend(
         self,
