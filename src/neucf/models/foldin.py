@@ -14,12 +14,12 @@ from neucf.data.interactions import IntArray
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.nets import Net
 
-STEPS = 30
-RATE = 0.2
+# Few, small steps: training stops early too, and a vector taken to its optimum fits the history and little else.
+STEPS, RATE = 30, 0.05
 # Decay of Adam's moments; few steps want short memories.
 BETAS = (0.8, 0.95)
-# Items a step takes as possible negatives; a pairwise loss meets each with every positive.
-POOL, PAIRWISE_POOL = 256, 64
+# Items a step takes as possible negatives; a quarter of them would do for easy ones, not for the hardest of several.
+POOL = 256
 # Positives whose people are optimised together: what a step touches then stays in a core's cache.
 TILE_POSITIVES = 4096
 
@@ -63,7 +63,7 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
     place[order] = torch.arange(len(order), device=order.device)
     free = torch.ones(histories.shape, dtype=torch.bool, device=order.device)
     free[rows, place[positives]] = False
-    size = min(PAIRWISE_POOL if config.loss == "bpr" else POOL, len(order))
+    size = min(POOL, len(order))
     first, second = ([torch.zeros_like(vector) for vector in vectors] for _ in range(2))
     for vector in vectors:
         vector.requires_grad_()
