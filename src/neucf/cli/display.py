@@ -136,7 +136,8 @@ def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
     made = table(*columns, right=("#", "item", "score"))
     for rank, row in enumerate(answer.items, start=1):
         reason = (row.because[0].title or str(row.because[0].item_id)) if row.because else ""
-        cells = (str(rank), str(row.item_id), _title(row), ", ".join(row.genres), f"{row.score:.3f}", reason)
+        title = f"{_title(row)} [new, placed by genres]" if row.placed else _title(row)
+        cells = (str(rank), str(row.item_id), title, ", ".join(row.genres), f"{row.score:.3f}", reason)
         made.add_row(*map(escape, cells[: len(columns)]))
     show(title, made)
     if getattr(answer, "fallback", None) == "popularity":

@@ -46,6 +46,9 @@ def recommend(
     diversity: Annotated[
         float, typer.Option(min=0, max=1, metavar="0..1", help="How much each item should differ from those above it.")
     ] = 0.0,
+    new_items: Annotated[
+        bool, typer.Option("--new-items", help="Place items nobody has touched by their genres, and mark them.")
+    ] = False,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -61,13 +64,15 @@ def recommend(
         raise typer.BadParameter(f"Only --liked takes several values; got {more[0]!r} too.")
     if all_users != (out is not None):
         raise typer.BadParameter("--all-users and --out FILE go together.")
+    if new_items and all_users:
+        raise typer.BadParameter("--new-items needs --user or --liked: the file of --out has no mark for such items.")
 
     from neucf.artifacts import open_run
     from neucf.cli import display
     from neucf.serving import Service, match_item, write_recommendations
 
     opened = open_run(run)
-    service = Service(opened)
+    service = Service(opened, new_items=new_items)
     filters = filters_of(opened, genre, year_from, year_to, allow, deny)
     asked: dict[str, Any] = {"mask": mask, "filters": filters, "diversity": diversity, "threads": threads}
     if out is not None:

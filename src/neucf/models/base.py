@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from neucf.data.interactions import IntArray, Interactions, Vocabulary
-from neucf.errors import DataError, NotFittedError
+from neucf.errors import ConfigError, DataError, NotFittedError
 from neucf.models.config import Config, build_config
 from neucf.recommender import Monitor, Scores
 
@@ -99,6 +99,11 @@ class Model(ABC):
         """
         vectors = self.item_embeddings()
         return None if vectors is None else cosines(vectors[liked], vectors if items is None else vectors[items])
+
+    def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
+        """Returns a copy in which items (C,) have the mean embedding, by weights (C, I), of others."""
+        del items, weights
+        raise ConfigError(f"`new_items` needs a model with item embeddings; {self.name} has none. Leave it out.")
 
     @property
     def best_epochs(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -119,6 +120,13 @@ class IALS(TrainedModel):
         columns = matrix.indices.astype(np.int32)
         solve(0, len(vectors), indptr, columns, weights, items, shared, reg, vectors, _FOLD_IN_STEPS)
         return vectors
+
+    def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
+        """Returns a copy in which items (C,) have the mean factors, by weights (C, I), of others."""
+        placed, factors = copy.copy(self), self.factors()[1].copy()
+        factors[items] = weights @ factors
+        placed._items = factors
+        return placed
 
     def arrays(self) -> Arrays:
         """Returns user factors (U, D) and item factors (I, D)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -118,6 +119,16 @@ class NeuralModel(TrainedModel):
         rows = [table.weight.detach().cpu().numpy() for table in tables if table.embedding_dim > 1]
         scaled = [each / max(np.linalg.norm(each, axis=1).mean(), 1e-30) for each in rows]
         return np.hstack(scaled) if scaled else None
+
+    def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
+        """Returns a copy in which items (C,) have the mean embedding, by weights (C, I), of others, biases too."""
+        placed = copy.copy(self)
+        placed._net = copy.deepcopy(self.net)
+        for table in placed._net.tables():
+            if table.side == "item":
+                rows = table.embedding.weight.data
+                rows[self._tensor(items)] = torch.from_numpy(weights @ rows.cpu().numpy()).to(rows.device)
+        return placed
 
     def arrays(self) -> Arrays:
         """Returns every parameter by its name in the net."""

@@ -18,6 +18,7 @@ from neucf.models import Model
 from neucf.serving.answers import HistoryItem, NamedItem, Recommendations, RecommendedItem, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Known, Mask, matrix
+from neucf.serving.new_items import place_new_items
 from neucf.serving.ranking import Ranked, Ranker, Wanted
 from neucf.serving.search import Catalogue
 
@@ -78,10 +79,15 @@ class Service:
 
     Args:
         source: A fitted model or an opened run.
+        new_items: Whether items nobody has touched are placed by their genres, and marked so; else they stand where
+            training left them, as in every evaluation.
     """
 
-    def __init__(self, source: Model | Run) -> None:
+    def __init__(self, source: Model | Run, *, new_items: bool = False) -> None:
         self.model, self.items = (source.model, source.items) if isinstance(source, Run) else (source, None)
+        self._placed: npt.NDArray[np.bool_] | None = None
+        if new_items:
+            self.model, self._placed = place_new_items(self.model, self.items)
         self._known = Known(source)
         self.ranker = Ranker(self.model, self._known, self.items)
 
@@ -200,8 +206,12 @@ class Service:
     ) -> tuple[RecommendedItem, ...]:
         items, scores = items[items >= 0], scores[items >= 0]
         reasons = self._reasons(items, np.empty(0, np.int32) if liked is None else liked)
-        rows = zip(scores.tolist(), reasons, self._details(items), strict=True)
-        return tuple(RecommendedItem(score=score, because=because, **detail) for score, because, detail in rows)
+        new = np.zeros(len(items), np.bool_) if self._placed is None else self._placed[items]
+        rows = zip(scores.tolist(), reasons, new, self._details(items), strict=True)
+        return tuple(
+            RecommendedItem(score=score, because=because, placed="genres" if new else None, **detail)
+            for score, because, new, detail in rows
+        )
 
     def _reasons(self, items: IntArray, liked: IntArray) -> list[tuple[NamedItem, ...]]:
         """Returns the liked items (L,) that speak most for each of items (K,), the strongest first."""
