@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from neucf import __version__
-from neucf.cli import compare, data, evaluate, models, quickstart, recommend, run, serve, train, tune
+from neucf.cli import compare, data, evaluate, index, models, quickstart, recommend, run, serve, train, tune
 from neucf.errors import NeucfError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command(context_settings={"allow_extra_args": True})(recommend.recommend)
 app.command()(recommend.similar)
+app.command()(index.index)
 app.command()(run.run)
 app.command()(compare.compare)
 app.command()(tune.tune)

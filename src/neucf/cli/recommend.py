@@ -49,6 +49,9 @@ def recommend(
     new_items: Annotated[
         bool, typer.Option("--new-items", help="Place items nobody has touched by their genres, and mark them.")
     ] = False,
+    ann: Annotated[
+        bool, typer.Option("--ann", help="Look only where the index of `neucf index` says: nearly the same lists.")
+    ] = False,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -62,6 +65,8 @@ def recommend(
     more = context.args
     if more and not liked:
         raise typer.BadParameter(f"Only --liked takes several values; got {more[0]!r} too.")
+    if ann and new_items:
+        raise typer.BadParameter("--ann and --new-items don't go together: the index does not hold such items.")
     if all_users != (out is not None):
         raise typer.BadParameter("--all-users and --out FILE go together.")
     if new_items and all_users:
@@ -72,7 +77,7 @@ def recommend(
     from neucf.serving import Service, match_item, write_recommendations
 
     opened = open_run(run)
-    service = Service(opened, new_items=new_items)
+    service = Service(opened, new_items=new_items, ann=ann)
     filters = filters_of(opened, genre, year_from, year_to, allow, deny)
     asked: dict[str, Any] = {"mask": mask, "filters": filters, "diversity": diversity, "threads": threads}
     if out is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.models.config import Tunable
@@ -104,3 +105,11 @@ class GMF(NeuralModel):
             items = net.item_embedding.weight.cpu().numpy()
             bias = net.bias.expand(len(items)).contiguous().cpu().numpy()
         return users, items, bias
+
+    def history_factors(self, histories: csr_array) -> NDArray[np.float32]:
+        """Returns factors (B, D), h within them, of people known by their histories (B, I)."""
+        net = self.net
+        assert isinstance(net, GMFNet)
+        with torch.no_grad():
+            scaled: NDArray[np.float32] = (self.fold_in(histories)[0] * net.h).cpu().numpy()
+        return scaled

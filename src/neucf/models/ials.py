@@ -128,6 +128,10 @@ class IALS(TrainedModel):
         placed._items = factors
         return placed
 
+    def history_factors(self, histories: csr_array) -> Floats:
+        """Returns factors (B, D) of people known by their histories (B, I)."""
+        return self.fold_in(histories)
+
     def arrays(self) -> Arrays:
         """Returns user factors (U, D) and item factors (I, D)."""
         users, items, _ = self.factors()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -104,6 +105,13 @@ class MF(NeuralModel):
             items = net._scaled(net.item_embedding.weight).cpu().numpy()
             bias = None if net.item_bias is None else net.item_bias.weight.squeeze(-1).cpu().numpy()
         return users, items, bias
+
+    def history_factors(self, histories: csr_array) -> NDArray[np.float32]:
+        """Returns factors (B, D) of people known by their histories (B, I)."""
+        net = self.net
+        assert isinstance(net, MFNet)
+        scaled: NDArray[np.float32] = net._scaled(self.fold_in(histories)[0]).cpu().numpy()
+        return scaled
 
 
 class BprMFConfig(MFConfig):

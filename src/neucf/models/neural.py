@@ -104,9 +104,12 @@ class NeuralModel(TrainedModel):
 
     def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns logits of new users, whose vectors alone are optimised on their histories, the net frozen."""
-        vectors = fold_in(self.net, self.config, self._check_histories(histories))
         with torch.no_grad():
-            return self._score(vectors, items)
+            return self._score(self.fold_in(histories), items)
+
+    def fold_in(self, histories: csr_array) -> tuple[Tensor, ...]:
+        """Returns the vectors (B, D) of people known by their histories (B, I): see `foldin.fold_in`."""
+        return fold_in(self.net, self.config, self._check_histories(histories))
 
     def item_embeddings(self) -> npt.NDArray[np.float32] | None:
         """Returns the rows of the item tables (I, D) side by side, each table's of mean length 1, biases left out."""

@@ -1,5 +1,7 @@
 """Recommendations by external ids, with titles: for known users, new people, and everyone at once."""
 
+from neucf.serving.ann import Built
+from neucf.serving.ann_file import build_index, open_index
 from neucf.serving.answers import HistoryItem, NamedItem, Recommendations, RecommendedItem, Similar
 from neucf.serving.batch import write_recommendations
 from neucf.serving.filters import EVERYTHING, Filters
@@ -9,6 +11,9 @@ from neucf.serving.recommending import Service, recommend
 from neucf.serving.search import Catalogue, Found, match_item, search_titles
 
 __all__ = [
+    "Built",
+    "build_index",
+    "open_index",
     "Catalogue",
     "EVERYTHING",
     "Filters",

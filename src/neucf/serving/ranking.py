@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from neucf.errors import ConfigError
 from neucf.evaluation.ranking import TopK, top_k
 from neucf.models import MODELS, Model
 from neucf.models.base import cosines
+from neucf.serving.ann import Ann
 from neucf.serving.diversity import check_diversity, diversify, pool_size
 from neucf.serving.filters import genre_matrix
 from neucf.serving.known import Known, Mask, check_mask
@@ -62,10 +63,11 @@ class Ranker:
         model: A fitted model.
         known: What is known of its users.
         items: Titles, years and genres in index order; None where nothing is known.
+        ann: Finds candidates for the model; None for exact lists.
     """
 
-    def __init__(self, model: Model, known: Known, items: pl.DataFrame | None) -> None:
-        self.model, self.known, self.items = model, known, items
+    def __init__(self, model: Model, known: Known, items: pl.DataFrame | None, ann: Ann | None = None) -> None:
+        self.model, self.known, self.items, self.ann = model, known, items, ann
 
     def users(self, users: IntArray, wanted: Wanted) -> Ranked:
         """Ranks for users (B,): by the model those it was trained on, by their history or by popularity the rest."""
@@ -103,9 +105,8 @@ class Ranker:
     ) -> TopK:  # fmt: skip
         k, diversity = wanted.k, wanted.diversity
         size = pool_size(k, diversity, len(model.item_ids))
-        found = top_k(
-            model, users, size, histories=histories, mask=hidden, allowed=wanted.allowed, threads=wanted.threads
-        )
+        rank = partial(top_k, model) if self.ann is None or model is not self.model else partial(self.ann.top_k, model)
+        found = rank(users, size, histories=histories, mask=hidden, allowed=wanted.allowed, threads=wanted.threads)
         return diversify(found, k, diversity, self._similarity) if diversity > 0 else found
 
     def _similarity(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from neucf.data.interactions import Id, IntArray
 from neucf.data.titles import full_title
 from neucf.errors import ConfigError, DataError
 from neucf.models import Model
+from neucf.serving.ann_file import open_index
 from neucf.serving.answers import HistoryItem, NamedItem, Recommendations, RecommendedItem, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Known, Mask, matrix
@@ -81,15 +82,23 @@ class Service:
         source: A fitted model or an opened run.
         new_items: Whether items nobody has touched are placed by their genres, and marked so; else they stand where
             training left them, as in every evaluation.
+        ann: Whether the run's index finds candidates, which the model then ranks; else lists are exact.
+
+    Raises:
+        ConfigError: If `new_items` or `ann` asks for what there is not, or both are asked for.
+        ArtifactError: If `ann` finds no index, or a malformed one.
     """
 
-    def __init__(self, source: Model | Run, *, new_items: bool = False) -> None:
+    def __init__(self, source: Model | Run, *, new_items: bool = False, ann: bool = False) -> None:
+        if ann and (new_items or not isinstance(source, Run)):
+            raise ConfigError("`ann` needs a run with an index, and no `new_items`, which it does not hold. Use one.")
         self.model, self.items = (source.model, source.items) if isinstance(source, Run) else (source, None)
         self._placed: npt.NDArray[np.bool_] | None = None
         if new_items:
             self.model, self._placed = place_new_items(self.model, self.items)
         self._known = Known(source)
-        self.ranker = Ranker(self.model, self._known, self.items)
+        index = open_index(source) if ann and isinstance(source, Run) else None
+        self.ranker = Ranker(self.model, self._known, self.items, index)
 
     @cached_property
     def catalogue(self) -> Catalogue:
