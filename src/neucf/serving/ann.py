@@ -79,7 +79,11 @@ class Ann:
         hidden = mask if mask is None or histories is not None or users is None else mask[users]
         items = self.candidates(users, histories, count, hidden, allowed)
         asked = np.where(items >= 0, items, 0)
-        scored = model.score(users, asked) if histories is None else model.score_history(histories, asked)
+        if histories is None:
+            assert users is not None
+            scored = model.score(users, asked)
+        else:
+            scored = model.score_history(histories, asked)
         scores = np.where(items >= 0, to_numpy(scored), -np.inf).astype(np.float32)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         best = TopK(np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1))

@@ -1,0 +1,79 @@
+"""What `neucf recommend` understands and `neucf index` makes, end to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Call = Callable[..., Any]
+TITLES = "item_id,title,year,genres\n" + "".join(
+    f"{item},{title},{2000 + item},{'War' if item % 2 else 'Drama'}\n"
+    for item, title in enumerate(["Casablanca", "Metropolis", "Sabrina", "Sabrina", "Vertigo", "Persona", "Nosferatu"])
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, neucf: Call) -> Path:
+    """A run of mf whose item 6, a drama, nobody has touched."""
+    rows = [(user, item) for user in range(8) for item in range(6) if (user + item) % 3]
+    (tmp_path / "rows.csv").write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
+    (tmp_path / "items.csv").write_text(TITLES)
+    train(neucf, tmp_path, "mf")
+    return tmp_path / "mf"
+
+
+def train(neucf: Call, folder: Path, model: str, *settings: str) -> None:
+    done = neucf(
+        "train", folder / "rows.csv", "--items", folder / "items.csv", "--model", model, "--out", folder / model,
+        "--split", "none", "--set", "epochs=2", "--threads", 1, *settings,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+
+
+def test_misspelt_titles_and_ids_are_matched_and_shown(run: Path, neucf: Call) -> None:
+    done = neucf("recommend", run, "--liked", "Cassablanca", "metropolsi (2001)", "4", "-k", 2, "--json")
+    matched = json.loads(done.out)["matched"]
+    assert [each["title"] for each in matched] == ["Casablanca (2000)", "Metropolis (2001)", "Vertigo (2004)"]
+    assert "Vertigo (2004), item 4" in neucf("recommend", run, "--liked", "vertogo", "-k", 2).out
+    assert json.loads(neucf("similar", run, "Vertogo", "-k", 1, "--json").out)["item_id"] == 4
+
+
+def test_titles_that_cannot_be_told_apart_are_listed(run: Path, neucf: Call) -> None:
+    done = neucf("recommend", run, "--liked", "Sabrina")
+    assert done.code == 2
+    assert "Sabrina (2002), item 2; Sabrina (2003), item 3" in done.err
+    assert (
+        json.loads(neucf("recommend", run, "--liked", "Sabrina (2003)", "-k", 2, "--json").out)["matched"][0]["item_id"]
+        == 3
+    )
+
+
+def test_new_items_are_listed_by_choice_and_marked(run: Path, neucf: Call) -> None:
+    for options, mark in ((["--new-items"], "genres"), ([], None)):
+        found = json.loads(neucf("recommend", run, "--user", 0, "-k", 7, "--json", *options).out)["items"]
+        marks = {item["item_id"]: item["placed"] for item in found}
+        assert marks.pop(6) == mark
+        assert set(marks.values()) == {None}
+    assert "(new): nobody has touched it yet" in neucf("recommend", run, "--user", 0, "-k", 7, "--new-items").out
+    refused = neucf("recommend", run, "--all-users", "--out", run.parent / "x.csv", "--new-items")
+    assert (refused.code, "no mark" in refused.err) == (2, True)
+
+
+def test_an_index_is_built_its_recall_said_and_used(run: Path, neucf: Call) -> None:
+    pytest.importorskip("faiss")
+    missing = neucf("recommend", run, "--user", 0, "--ann")
+    assert (missing.code, "neucf index" in missing.err) == (2, True)
+    built = json.loads(neucf("index", run, "-k", 3, "--json").out)
+    assert built == {"num_cells": 1, "probes": 1, "recall": 1.0, "k": 3, "num_users": 8}
+    assert "Recall@3 against exact lists: 1.000 (mean of 8 users)" in neucf("index", run, "-k", 3).out
+    lists = [neucf("recommend", run, "--user", 0, "-k", 3, "--json", *each) for each in ([], ["--ann"])]
+    exact, near = ([item["item_id"] for item in json.loads(done.out)["items"]] for done in lists)
+    assert exact == near
+    train(neucf, run.parent, "mlp", "--set", "tower=8-4")
+    assert "such as mf; got mlp" in neucf("index", run.parent / "mlp", "-k", 3).err
+    assert neucf("index", run.parent / "mlp", "--retriever", run, "-k", 3).code == 0
+    assert neucf("recommend", run.parent / "mlp", "--liked", "Vertigo", "-k", 3, "--ann").code == 0
