@@ -43,8 +43,8 @@ def main() -> None:
             mean = {key: round(float(np.mean([each[key] for each in found])), 4) for key in found[0]}
             rows.append({"data": data, "model": name, "seeds": arguments.seeds, **mean})
             print(f"{data:16} {name:8} " + "  ".join(f"{key} {value:.3f}" for key, value in mean.items()), flush=True)
-    if arguments.out:
-        arguments.out.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+            if arguments.out:
+                arguments.out.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
 def measured(data: str, name: str, seed: int, threads: int) -> dict[str, float]:
