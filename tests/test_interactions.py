@@ -177,6 +177,13 @@ def test_csr_goes_there_and_back(rows, weighted):
     assert (data.csr().toarray() == dense).all()
 
 
+def test_csr_keeps_the_order_of_equal_pairs():
+    data = Interactions.from_arrays([1, 0, 1, 1, 1], [2, 2, 0, 2, 0], weights=[1, 2, 3, 4, 5])
+    matrix = data.csr()
+    assert (matrix.indptr.tolist(), matrix.indices.tolist()) == ([0, 1, 5], [2, 0, 0, 2, 2])
+    assert matrix.data.tolist() == [2, 3, 5, 1, 4]
+
+
 def test_csr_of_nothing():
     matrix = Interactions.from_arrays([], [], user_ids=[1], item_ids=[1, 2]).csr()
     assert (matrix.shape, matrix.nnz) == ((1, 2), 0)

@@ -12,10 +12,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
+from neucf.data import columns
 from neucf.data.dataset import Dataset
 from neucf.data.filtering import core
 from neucf.data.interactions import Interactions
@@ -23,6 +24,31 @@ from neucf.data.readers import read, read_dataset
 from neucf.data.titles import split_year
 
 ROWS = [("ann", "tea", 4.5, 30), ("bob", "tea", 2.0, 10), ("ann", "jam", 3.0, 20)]
+
+
+@settings(deadline=None)
+@given(
+    ids=st.lists(st.lists(st.integers(-128, 127), min_size=1), min_size=1, max_size=4),
+    shift=st.sampled_from(
+        [(0, pl.Int8), (2**63 - 128, pl.Int64), (2**64 - 128, pl.UInt64), (-(2**63) + 128, pl.Int64)]
+    ),
+    room=st.sampled_from([0, 1 << 20]),
+    text=st.booleans(),
+)
+def test_ids_are_numbered_by_first_appearance(ids, shift, room, text):
+    by, dtype = shift
+    chunks = [pl.Series("id", [value + by for value in chunk], dtype=dtype) for chunk in ids]
+    series = pl.concat(chunks, rechunk=False)
+    if text:
+        series = series.cast(pl.String)
+    expected: dict[str, int] = {}
+    numbers = [expected.setdefault(str(value), len(expected)) for value in series.to_list()]
+    with pytest.MonkeyPatch.context() as patch:
+        # Both ways, by a table and by joins; and joins in more than one block.
+        patch.setattr(columns, "_ROOM", room)
+        patch.setattr(columns, "_BLOCK", 3)
+        found, distinct = columns.encode(series)
+    assert (found.tolist(), found.dtype, distinct.to_list()) == (numbers, np.int32, list(expected))
 
 
 def externals(data: Interactions) -> list[tuple[Any, Any]]:

@@ -11,6 +11,8 @@ import polars as pl
 from neucf.data.interactions import FloatArray, IntArray, Vocabulary
 from neucf.data.tables import Table
 from neucf.errors import ConfigError, DataError
+from neucf.kernels.compile import COMPILED
+from neucf.kernels.grouping import first_seen
 
 # In order of preference; compared without case, underscores, blanks, and the `:token` of RecBole's files.
 USUAL_NAMES = {
@@ -27,6 +29,8 @@ USUAL_NAMES = {
         "genres": "genres genre class categories category",
     }.items()
 }
+# Rows a join takes, and entries a table of ids may always have.
+_BLOCK, _ROOM = 1 << 24, 1 << 20
 _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 
@@ -136,11 +140,39 @@ def as_ids(series: pl.Series, role: str, table: Table) -> pl.Series:
 
 def encode(ids: pl.Series) -> tuple[IntArray, pl.Series]:
     """Returns the index (N,) int32 of each id in order of first appearance, and the distinct ids as texts."""
+    if COMPILED and ids.dtype.is_integer() and len(ids) and _span(ids) <= max(len(ids), _ROOM):
+        return _encode_dense(ids)
     distinct = ids.unique(maintain_order=True)
     own = pl.DataFrame({"id": distinct, "index": np.arange(len(distinct), dtype=np.int32)})
-    # A hash join: no Python object per row, and no sort over texts.
-    joined = pl.DataFrame({"id": ids}).join(own, on="id", how="left", maintain_order="left")
-    return joined["index"].to_numpy(), distinct.cast(pl.String)
+    indices = np.empty(len(ids), np.int32)
+    # Hash joins: no Python object per row, and no sort over texts; in blocks, as a join holds several columns.
+    for start in range(0, len(ids), _BLOCK):
+        block = pl.DataFrame({"id": ids[start : start + _BLOCK]})
+        indices[start : start + _BLOCK] = block.join(own, on="id", how="left", maintain_order="left")["index"]
+    return indices, distinct.cast(pl.String)
+
+
+def _encode_dense(ids: pl.Series) -> tuple[IntArray, pl.Series]:
+    """The same for integers that lie close together, by a table of all between the least and the largest."""
+    index_of = np.full(_span(ids), -1, np.int32)
+    indices = np.empty(len(ids), np.int32)
+    row, num_seen = 0, 0
+    # Chunk by chunk: the whole in one piece would be a copy.
+    for chunk in ids.get_chunks():
+        values = chunk.to_numpy()
+        if not row:
+            distinct = np.empty(min(len(index_of), len(ids)), values.dtype)
+            low = values.dtype.type(ids.min())
+        num_seen = first_seen(values, low, index_of, distinct, num_seen, indices[row : row + len(values)])
+        row += len(values)
+    return indices, pl.Series(ids.name, distinct[:num_seen]).cast(pl.String)
+
+
+def _span(ids: pl.Series) -> int:
+    least, largest = ids.min(), ids.max()
+    assert isinstance(least, int)
+    assert isinstance(largest, int)
+    return largest - least + 1
 
 
 def vocabulary(texts: pl.Series, kind: str) -> Vocabulary:

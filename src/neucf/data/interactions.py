@@ -18,6 +18,8 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.errors import DataError, UnknownIdError
+from neucf.kernels.compile import COMPILED
+from neucf.kernels.grouping import grouped
 
 Id: TypeAlias = int | str
 IntArray: TypeAlias = npt.NDArray[np.int32] | npt.NDArray[np.int64]
@@ -271,14 +273,19 @@ class Interactions:
 
     def csr(self) -> csr_array:
         """Returns the (U, I) float32 matrix, weights or ones; int64 offsets, int32 sorted columns."""
-        order = np.lexsort((self.items, self.users))
-        # (U+1,) offsets
-        indptr = np.zeros(self.num_users + 1, np.int64)
-        np.cumsum(np.bincount(self.users, minlength=self.num_users), out=indptr[1:])
-        data = np.ones(len(self), np.float32) if self.weights is None else self.weights[order].astype(np.float32)
+        if COMPILED:
+            weights = np.empty(0) if self.weights is None else self.weights
+            indptr, columns, data = grouped(self.users, self.items, weights, self.num_users, self.num_items)
+        else:
+            order = np.lexsort((self.items, self.users))
+            # (U+1,) offsets
+            indptr = np.zeros(self.num_users + 1, np.int64)
+            np.cumsum(np.bincount(self.users, minlength=self.num_users), out=indptr[1:])
+            columns = self.items[order].astype(np.int32)
+            data = np.ones(len(self), np.float32) if self.weights is None else self.weights[order].astype(np.float32)
         matrix = csr_array((self.num_users, self.num_items), dtype=np.float32)
         # Assigned one by one: the constructor would shrink the offsets to int32.
-        matrix.data, matrix.indices, matrix.indptr = data, self.items[order].astype(np.int32), indptr
+        matrix.data, matrix.indices, matrix.indptr = data, columns, indptr
         matrix.has_sorted_indices = True
         return matrix
 

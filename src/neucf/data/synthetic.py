@@ -80,8 +80,8 @@ class Synthetic:
         affinity: npt.NDArray[np.float32] = self.tastes[np.asarray(users)] @ self.topics.astype(np.float32)
         return affinity
 
-    def write_parquet(self, path: str | Path) -> None:
-        """Writes user_id, item_id and timestamp, as a reader of files would meet them."""
+    def write_parquet(self, path: str | Path, *, by_time: bool = False) -> None:
+        """Writes user_id, item_id and timestamp, as a reader of files would meet them: by user, or as a log in time."""
         interactions = self.dataset.interactions
         assert interactions.timestamps is not None
         # External ids are the indices from 1.
@@ -90,7 +90,8 @@ class Synthetic:
             "item_id": interactions.items + np.int32(1),
             "timestamp": interactions.timestamps,
         }
-        pl.DataFrame(columns).write_parquet(path)
+        frame = pl.DataFrame(columns)
+        (frame.sort("timestamp", maintain_order=True) if by_time else frame).write_parquet(path)
 
 
 def synthetic(
