@@ -23,8 +23,12 @@ check: setup ## Lint, types, direction of imports
 docs: setup ## Runs every code block of README.md and docs/
 	@.venv/bin/python scripts/docs $(ARGS)
 
-bench: setup ## Measures training time beside the lecture's loop, in one run
-	@.venv/bin/python benchmarks/lecture_loop.py $(ARGS)
+bench: setup ## Runs the short benchmarks, some minutes; tables, and JSON under benchmarks/out/
+	@.venv/bin/python benchmarks/startup.py --out benchmarks/out/startup.json
+	@.venv/bin/python benchmarks/hundred_million.py --rows 10000000 --out benchmarks/out/hundred_million.json
+	@.venv/bin/python benchmarks/scaling.py --most 1000000 --out benchmarks/out/scaling.json
+	@.venv/bin/python benchmarks/ials_peers.py --small --out benchmarks/out/ials_peers.json
+	@.venv/bin/python benchmarks/lecture_loop.py --epochs 40 --seeds 1 --out benchmarks/out/lecture_loop.json
 
 clean: ## Removes the environment and all caches; runs/ stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

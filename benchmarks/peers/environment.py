@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -184,8 +185,10 @@ def _interpreter() -> str:
 def _run(command: list[Any], why: str, **named: Any) -> None:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **named)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise PeerError(f"{why}: {lines[-1] if lines else f'exit status {done.returncode}'}")
+        lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
+        # pip says what went wrong, and then more about itself.
+        raised = [line for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+        raise PeerError(f"{why}: {(raised or lines)[-1].strip()}")
 
 
 def pairs(part: Interactions | None) -> npt.NDArray[np.int32]:
