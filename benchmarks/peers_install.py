@@ -1,6 +1,8 @@
-"""Whether further peers install here, each in an environment of its own, and what pip or the import says where not.
+"""Whether further peers install here, and what pip or the import says where not.
 
     python benchmarks/peers_install.py
+
+Each gets an environment of its own, as the others do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""How long `neucf --help` and `import neucf` take, beside an empty Python, in processes of their own.
+"""How long `neucf --help` and `import neucf` take, beside an empty Python.
 
     python benchmarks/startup.py
+
+Each in processes of its own, started in turn; the first of each, which writes byte code, is not counted.
 """
 
 from __future__ import annotations
