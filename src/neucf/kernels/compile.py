@@ -24,6 +24,8 @@ from neucf.errors import ConfigError
 numba: Any
 try:
     import numba
+    import numba.extending
+    from llvmlite import ir
 except ImportError:  # numba can lag a new Python; everything then runs on torch and numpy
     numba = None
 
@@ -75,6 +77,34 @@ def kernel(function: F) -> F:
         fastmath={"reassoc", "contract", "nsz", "arcp"},
     )(function)
     return compiled
+
+
+def _prefetch_call(typing: Any, table: Any, row: Any, column: Any) -> Any:
+    """Returns signature and code of `prefetch`."""
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        at = [
+            context.cast(builder, *pair, numba.types.intp)
+            for pair in zip(values[1:], signature.args[1:], strict=True)
+        ]
+        array = context.make_array(table)(context, builder, values[0])
+        place = numba.core.cgutils.get_item_pointer(context, builder, table, array, at, wraparound=False)
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        call = builder.module.declare_intrinsic("llvm.prefetch", [byte], function)
+        # To read, as close to the core as can be, data
+        builder.call(call, [builder.bitcast(place, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return numba.types.void(table, row, column), emit
+
+
+def _prefetch_nothing(table: Any, row: Any, column: Any) -> None:
+    """Stands in for `prefetch` where numba is absent."""
+
+
+# prefetch(table, row, column), in a kernel: asks for the cache line of an element that is soon needed
+prefetch = numba.extending.intrinsic(_prefetch_call) if COMPILED else _prefetch_nothing
 
 
 def num_threads(threads: int | None) -> int:

@@ -1,74 +1,115 @@
 """Stochastic gradient descent for inner-product models: one positive and its own negatives a step.
 
 Random access to memory is what costs. Users are visited in shuffled blocks, pairs shuffled inside a block, so that
-a block's user rows and positives stay in cache. Several threads update shared tables without locks (Niu et al. 2011,
-Hogwild): the result then varies from run to run; one thread is bit-reproducible.
+a block's user rows and positives stay in cache; negatives are drawn some pairs ahead, so that their rows are on the
+way when they are needed. Several threads update shared tables without locks (Niu et al. 2011, Hogwild): the result
+then varies from run to run; one thread is bit-reproducible.
+
+Kernels take a table and a row, not the row: a view counts references, which threads would fight over.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from neucf.kernels.compile import kernel
+from neucf.kernels.compile import kernel, prefetch
+from neucf.kernels.logistic import logistic
 from neucf.kernels.random import below, stream
-from neucf.kernels.sampling import contains, may_have
+from neucf.kernels.sampling import uniform_negative
 
 BPR, BCE = 0, 1
+# Pairs whose rows are asked for before they are needed.
+AHEAD = 8
+# Floats of a row that are asked for; the processor itself fetches what follows them.
+FETCHED, LINE = 64, 16
 
 
 @kernel
-def dot(left, right, size):
-    """Returns the inner product of two rows."""
+def score(user_factors, user, item_factors, item_bias, item):
+    """Returns a pair's logit."""
     total = np.float32(0.0)
+    for d in range(item_factors.shape[1]):
+        total += user_factors[user, d] * item_factors[item, d]
+    return total + item_bias[item]
+
+
+@kernel
+def bpr_step(user_factors, user, item_factors, item_bias, use_bias, positive, negative, lr, reg):
+    """One step of SGD on one triple, in one pass over its rows; returns the loss before it, penalty excluded.
+
+    Minimises -ln s(x_i - x_j) + reg/2 (|p|^2 + |q_i|^2 + |q_j|^2) (Rendle et al. 2009, eq. 4).
+    """
+    size = item_factors.shape[1]
+    margin = np.float32(0.0)
     for d in range(size):
-        total += left[d] * right[d]
+        margin += user_factors[user, d] * (item_factors[positive, d] - item_factors[negative, d])
+    slope, loss = logistic(margin + (item_bias[positive] - item_bias[negative]))
+    move, keep = lr * slope, np.float32(1.0) - lr * reg
+    for d in range(size):
+        p, q, r = user_factors[user, d], item_factors[positive, d], item_factors[negative, d]
+        user_factors[user, d] = keep * p + move * (q - r)
+        item_factors[positive, d] = keep * q + move * p
+        item_factors[negative, d] = keep * r - move * p
+    if use_bias:
+        item_bias[positive] = keep * item_bias[positive] + move
+        item_bias[negative] = keep * item_bias[negative] - move
+    return loss
+
+
+@kernel
+def step(user_factors, user, item_factors, item_bias, use_bias, items, slopes, shift, loss_kind, lr, reg):
+    """One step of SGD on one positive and its N negatives; returns the loss before it, penalty excluded.
+
+    items (1+N,) holds the positive first; slopes (1+N,) and shift (D,) are scratch. Minimises, with M = N for BPR and
+    1 + N for BCE,
+        BPR: 1/M sum_j [-ln s(x_i - x_j) + reg/2 (|p|^2 + |q_i|^2 + |q_j|^2)]   (Rendle et al. 2009, eq. 4)
+        BCE: 1/M sum_k [-ln s(+-x_k) + reg/2 (|p|^2 + |q_k|^2)]                 (He et al. 2017, eq. 7)
+    """
+    num_terms, size = len(items), item_factors.shape[1]
+    total = np.float32(0.0)
+    # Logits first, slopes in their place
+    for k in range(num_terms):
+        slopes[k] = score(user_factors, user, item_factors, item_bias, items[k])
+    if loss_kind == BPR:
+        share = np.float32(1.0) / np.float32(num_terms - 1)
+        positive = slopes[0]
+        slopes[0] = np.float32(0.0)
+        for k in range(1, num_terms):
+            slope, loss = logistic(positive - slopes[k])
+            slopes[k] = -share * slope
+            slopes[0] += share * slope
+            total += share * loss
+    else:
+        share = np.float32(1.0) / np.float32(num_terms)
+        for k in range(num_terms):
+            sign = np.float32(1.0) if k == 0 else np.float32(-1.0)
+            slope, loss = logistic(sign * slopes[k])
+            slopes[k] = sign * share * slope
+            total += share * loss
+    for d in range(size):
+        shift[d] = -reg * user_factors[user, d]
+    for k in range(num_terms):
+        item, slope = items[k], slopes[k]
+        decay = reg if (k == 0 and loss_kind == BPR) else reg * share
+        for d in range(size):
+            value = item_factors[item, d]
+            shift[d] += slope * value
+            item_factors[item, d] = value + lr * (slope * user_factors[user, d] - decay * value)
+        if use_bias:
+            item_bias[item] += lr * (slope - decay * item_bias[item])
+    for d in range(size):
+        user_factors[user, d] += lr * shift[d]
     return total
 
 
 @kernel
-def step(p, item_factors, item_bias, use_bias, items, logits, slopes, shift, loss_kind, lr, reg):
-    """One step of SGD on one positive and its N negatives; returns the loss before it, penalty excluded.
-
-    items (1+N,) holds the positive first; logits, slopes (1+N,) and shift (D,) are scratch; logits[0] and, for the
-    negatives, logits[1:] must hold their current values. Minimises, with M = N for BPR and 1 + N for BCE,
-        BPR: 1/M sum_j [-ln s(x_i - x_j) + reg/2 (|p|^2 + |q_i|^2 + |q_j|^2)]   (Rendle et al. 2009, eq. 4)
-        BCE: 1/M sum_k [-ln s(+-x_k) + reg/2 (|p|^2 + |q_k|^2)]                 (He et al. 2017, eq. 7)
-    """
-    num_terms = len(items)
-    size = len(p)
-    loss = np.float32(0.0)
-    one = np.float32(1.0)
-    if loss_kind == BPR:
-        share = one / np.float32(num_terms - 1)
-        slopes[0] = np.float32(0.0)
-        for k in range(1, num_terms):
-            margin = logits[0] - logits[k]
-            slope = share / (one + np.exp(margin))
-            slopes[k] = -slope
-            slopes[0] += slope
-            loss += share * (np.log1p(np.exp(-abs(margin))) + max(-margin, np.float32(0.0)))
-    else:
-        share = one / np.float32(num_terms)
-        for k in range(num_terms):
-            x = logits[k] if k == 0 else -logits[k]
-            slope = share / (one + np.exp(x))
-            slopes[k] = slope if k == 0 else -slope
-            loss += share * (np.log1p(np.exp(-abs(x))) + max(-x, np.float32(0.0)))
-    for d in range(size):
-        shift[d] = -reg * p[d]
-    for k in range(num_terms):
-        q = item_factors[items[k]]
-        slope = slopes[k]
-        decay = reg if (k == 0 and loss_kind == BPR) else reg * share
-        for d in range(size):
-            value = q[d]
-            shift[d] += slope * value
-            q[d] = value + lr * (slope * p[d] - decay * value)
-        if use_bias:
-            item_bias[items[k]] += lr * (slope - decay * item_bias[items[k]])
-    for d in range(size):
-        p[d] += lr * shift[d]
-    return loss
+def pairs_of(order, indptr, block, block_size, num_items):
+    """Returns how many pairs a block has; users who have every item are skipped."""
+    total = 0
+    for x in range(block * block_size, min((block + 1) * block_size, len(order))):
+        count = indptr[order[x] + 1] - indptr[order[x]]
+        total += count if count < num_items else 0
+    return total
 
 
 @kernel
@@ -88,14 +129,13 @@ def sweep(
     num_blocks = (len(order) + block_size - 1) // block_size
     most = 0
     for block in range(first, last):
-        total = 0
-        for x in range(block * block_size, min((block + 1) * block_size, len(order))):
-            total += indptr[order[x] + 1] - indptr[order[x]]
-        most = max(most, total)
-    pair_users, pair_items = np.empty(most, np.int32), np.empty(most, np.int32)
-    items = np.empty(1 + num_negatives, np.int64)
-    logits, slopes = np.empty(1 + num_negatives, np.float32), np.empty(1 + num_negatives, np.float32)
+        most = max(most, pairs_of(order, indptr, block, block_size, num_items))
+    # Unsigned, so that no index is checked for counting from the end
+    pair_users, pair_items = np.empty(most, np.uint32), np.empty(most, np.uint32)
+    drawn = np.empty((AHEAD, num_negatives * hardness), np.uint32)
+    items, slopes = np.empty(1 + num_negatives, np.uint32), np.empty(1 + num_negatives, np.float32)
     shift = np.empty(size, np.float32)
+    reg = np.float32(reg)
     summed, visited = 0.0, 0
     for block in range(first, last):
         state = stream(seed, epoch, block)
@@ -111,24 +151,36 @@ def sweep(
                 pair_users[num_pairs], pair_items[num_pairs] = pair_users[at], pair_items[at]
                 pair_users[at], pair_items[at] = user, positives[row]
                 num_pairs += 1
-        for x in range(num_pairs):
-            user = pair_users[x]
-            p = user_factors[user]
-            items[0] = pair_items[x]
-            logits[0] = dot(p, item_factors[items[0]], size) + item_bias[items[0]]
-            for k in range(1, 1 + num_negatives):
-                logits[k] = -np.inf
-                for _ in range(hardness):
-                    state, item = below(state, num_items)
-                    while may_have(indptr, bits, user, item) and contains(
-                        positives, indptr[user], indptr[user + 1], item
-                    ):
-                        state, item = below(state, num_items)
-                    logit = dot(p, item_factors[item], size) + item_bias[item]
-                    if not logit <= logits[k]:
-                        items[k], logits[k] = item, logit
-            summed += step(
-                p, item_factors, item_bias, use_bias, items, logits, slopes, shift, loss_kind, lr, np.float32(reg)
-            )
+        for x in range(-AHEAD, num_pairs):
+            if x >= 0:
+                user, slot = pair_users[x], x % AHEAD
+                items[0] = pair_items[x]
+                for k in range(num_negatives):
+                    best = drawn[slot, k * hardness]
+                    if hardness > 1:
+                        highest = score(user_factors, user, item_factors, item_bias, best)
+                        for draw in range(k * hardness + 1, (k + 1) * hardness):
+                            logit = score(user_factors, user, item_factors, item_bias, drawn[slot, draw])
+                            if not logit <= highest:
+                                best, highest = drawn[slot, draw], logit
+                    items[1 + k] = best
+                if loss_kind == BPR and num_negatives == 1:
+                    summed += bpr_step(
+                        user_factors, user, item_factors, item_bias, use_bias, items[0], items[1], lr, reg
+                    )
+                else:
+                    summed += step(
+                        user_factors, user, item_factors, item_bias, use_bias, items, slopes, shift, loss_kind, lr, reg
+                    )
+            ahead = x + AHEAD
+            if ahead < num_pairs:
+                slot = ahead % AHEAD
+                for d in range(0, min(size, FETCHED), LINE):
+                    prefetch(item_factors, pair_items[ahead], d)
+                for draw in range(num_negatives * hardness):
+                    state, item = uniform_negative(state, num_items, indptr, positives, bits, pair_users[ahead])
+                    drawn[slot, draw] = item
+                    for d in range(0, min(size, FETCHED), LINE):
+                        prefetch(item_factors, item, d)
         visited += num_pairs
     return summed, visited

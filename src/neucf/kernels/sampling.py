@@ -74,6 +74,17 @@ def contains(sorted_items, first, last, item):
 
 
 @kernel
+def uniform_negative(state, num_items, indptr, positives, bits, user):
+    """Returns (next state, a uniform draw among the items that are no positive of the user); there must be one."""
+    while True:
+        state, item = below(state, num_items)
+        if not may_have(indptr, bits, user, item):
+            return state, item
+        if not contains(positives, indptr[user], indptr[user + 1], item):
+            return state, item
+
+
+@kernel
 def draw_negatives(users, rows, known, num_items, accept, alias, seed, epoch, out):
     """Fills out (B, N) with items that are no positive of users (B,).
 
