@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,10 +61,10 @@ def _cache_folder() -> Path | None:
 _CACHE = _cache_folder() if COMPILED else None
 
 
-def kernel(function: F) -> F:
+def kernel(function: F, inline: str = "never") -> F:
     """Compiles a single-threaded kernel that releases the GIL; plain Python where numba is absent.
 
-    Sums may be reordered so that inner loops vectorise; the same machine still gives the same bits.
+    `inline="always"` puts it into its callers, where passing a dozen arrays would cost more than the work. Sums may be reordered so that inner loops vectorise; the same machine still gives the same bits.
     """
     if not COMPILED:
         return function
@@ -74,9 +75,13 @@ def kernel(function: F) -> F:
         cache=_CACHE is not None,
         boundscheck=False,
         error_model="numpy",
+        inline=inline,
         fastmath={"reassoc", "contract", "nsz", "arcp"},
     )(function)
     return compiled
+
+
+inlined = partial(kernel, inline="always")
 
 
 def _prefetch_call(typing: Any, table: Any, row: Any, column: Any) -> Any:

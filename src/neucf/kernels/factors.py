@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from neucf.kernels.compile import kernel, prefetch
+from neucf.kernels.compile import inlined, kernel, prefetch
 from neucf.kernels.logistic import logistic
 from neucf.kernels.random import below, stream
 from neucf.kernels.sampling import uniform_negative
@@ -33,7 +33,7 @@ def score(user_factors, user, item_factors, item_bias, item):
     return total + item_bias[item]
 
 
-@kernel
+@inlined
 def bpr_step(user_factors, user, item_factors, item_bias, use_bias, positive, negative, lr, reg):
     """One step of SGD on one triple, in one pass over its rows; returns the loss before it, penalty excluded.
 
