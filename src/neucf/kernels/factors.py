@@ -43,7 +43,9 @@ def bpr_step(user_factors, user, item_factors, item_bias, use_bias, positive, ne
     margin = np.float32(0.0)
     for d in range(size):
         margin += user_factors[user, d] * (item_factors[positive, d] - item_factors[negative, d])
-    slope, loss = logistic(margin + (item_bias[positive] - item_bias[negative]))
+    if use_bias:
+        margin += item_bias[positive] - item_bias[negative]
+    slope, loss = logistic(margin)
     move, keep = lr * slope, np.float32(1.0) - lr * reg
     for d in range(size):
         p, q, r = user_factors[user, d], item_factors[positive, d], item_factors[negative, d]
