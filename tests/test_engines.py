@@ -8,7 +8,8 @@ import torch
 from planted import planted
 from torch import Tensor
 
-from neucf.kernels.factors import BCE, BPR, step
+from neucf.kernels.factors import BCE, BPR, bpr_step, step
+from neucf.kernels.logistic import logistic
 from neucf.models.gmf import GMF
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP
@@ -77,14 +78,40 @@ def test_one_step_agrees_between_the_engines(loss: LossName, bias: bool) -> None
     b = np.zeros(TRAIN.num_items, np.float32)
     if by_kernel.item_bias is not None:
         b = by_kernel.item_bias.weight.detach().numpy().reshape(-1)
-    items = np.array([5, 6, 2, 3])
-    logits = (q[items] @ p[1] + b[items]).astype(np.float32)
     kind = BPR if loss == "bpr" else BCE
     slopes, shift = np.empty(4, np.float32), np.empty(7, np.float32)
-    summed = step(p[1], q, b, bias, items, logits, slopes, shift, kind, np.float32(LR), np.float32(REG))
+    items = np.array([5, 6, 2, 3])
+    summed = step(p, 1, q, b, bias, items, slopes, shift, kind, np.float32(LR), np.float32(REG))
     assert summed == pytest.approx(value.item(), rel=1e-5)
     for one, other in zip(by_torch.parameters(), by_kernel.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 32, 70])
+@pytest.mark.parametrize("bias", [False, True])
+def test_one_triple_agrees_between_the_engines(bias: bool, dim: int) -> None:
+    by_torch, by_kernel = fresh(bias, dim), fresh(bias, dim)
+    negatives = Negatives(torch.tensor([[6]]), None, None, None)
+    value = engine(by_torch, "bpr").step_on(USERS, POSITIVES, negatives, LR)
+    p, q = by_kernel.user_embedding.weight.detach().numpy(), by_kernel.item_embedding.weight.detach().numpy()
+    b = np.zeros(TRAIN.num_items, np.float32)
+    if by_kernel.item_bias is not None:
+        b = by_kernel.item_bias.weight.detach().numpy().reshape(-1)
+    loss = bpr_step(p, 1, q, b, bias, 5, 6, np.float32(LR), np.float32(REG))
+    assert loss == pytest.approx(value.item(), rel=1e-5)
+    for one, other in zip(by_torch.parameters(), by_kernel.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_logistic_is_close_and_lets_what_is_not_finite_through() -> None:
+    x = np.concatenate([np.linspace(-200, 200, 4001), np.linspace(-2, 2, 4001)]).astype(np.float32)
+    slopes, losses = np.array([logistic(value) for value in x]).T
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(slopes, 1 / (1 + np.exp(exact)), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(losses, np.logaddexp(0, -exact), rtol=2e-7, atol=2e-7)
+    assert np.isnan(logistic(np.float32("nan"))[1])
+    assert logistic(np.float32("-inf")) == (1, np.inf)
+    assert logistic(np.float32("inf")) == pytest.approx((0, 0), abs=1e-30)
 
 
 def test_lazy_adam_moves_only_touched_rows_and_adam_moves_all() -> None:
