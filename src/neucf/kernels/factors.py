@@ -24,7 +24,7 @@ AHEAD = 8
 FETCHED, LINE = 64, 16
 
 
-@kernel
+@inlined
 def score(user_factors, user, item_factors, item_bias, item):
     """Returns a pair's logit."""
     total = np.float32(0.0)
