@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import spread
@@ -94,7 +95,8 @@ class SgdEngine:
 
     def state(self) -> State:
         """Returns copies of the parameters; plain SGD keeps nothing else."""
-        return {"net": {name: value.detach().clone() for name, value in self.net.state_dict().items()}}
+        # Torch would copy by threads of its own, which then spin for milliseconds where the next epoch's should run
+        return {"net": {name: torch.from_numpy(value.numpy().copy()) for name, value in self.net.state_dict().items()}}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes the parameters back, in place."""
