@@ -89,8 +89,7 @@ def _prefetch_call(typing: Any, table: Any, row: Any, column: Any) -> Any:
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         at = [
-            context.cast(builder, *pair, numba.types.intp)
-            for pair in zip(values[1:], signature.args[1:], strict=True)
+            context.cast(builder, *pair, numba.types.intp) for pair in zip(values[1:], signature.args[1:], strict=True)
         ]
         array = context.make_array(table)(context, builder, values[0])
         place = numba.core.cgutils.get_item_pointer(context, builder, table, array, at, wraparound=False)

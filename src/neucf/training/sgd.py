@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from neucf.data.interactions import Interactions
-from neucf.kernels.compile import spread
+from neucf.kernels.compile import spread, torch_threads
 from neucf.kernels.factors import BCE, BPR, sweep
 from neucf.training.engines import State, diverged, valid_loss
 from neucf.training.losses import LossName, make_loss
@@ -91,7 +91,9 @@ class SgdEngine:
 
     def valid_loss(self, valid: Interactions) -> float:
         """Returns the loss on `valid`, negatives drawn from a stream of their own; hardness plays no part."""
-        return valid_loss(self.net, self.loss, self.sampler, valid)
+        # One thread, for the reason that `state` has
+        with torch_threads(1):
+            return valid_loss(self.net, self.loss, self.sampler, valid)
 
     def state(self) -> State:
         """Returns copies of the parameters; plain SGD keeps nothing else."""
