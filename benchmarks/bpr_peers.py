@@ -33,12 +33,14 @@ from neucf.data.synthetic import synthetic
 
 METRIC = "ndcg@20"
 LABELS = {"neucf": "neucf bpr-mf", "implicit": "implicit 0.7.3", "cornac": "Cornac 3.0.1"}
-# By each one's own names; their defaults are among them.
+# By each one's own names; their defaults are among them. A dozen settings each.
 GRIDS: dict[str, dict[str, Sequence[Any]]] = {
-    "neucf": {"hardness": (1, 8), "lr": (0.05, 0.1), "reg": (0.01, 0.02)},
-    "implicit": {"learning_rate": (0.01, 0.03, 0.1), "regularization": (0.01, 0.03)},
-    "cornac": {"learning_rate": (0.001, 0.01, 0.03, 0.1), "lambda_reg": (0.01, 0.03)},
+    "neucf": {"hardness": (1, 8, 16), "lr": (0.1, 0.2), "reg": (0.01, 0.02)},
+    "implicit": {"learning_rate": (0.005, 0.01, 0.03, 0.1), "regularization": (0.003, 0.01, 0.03)},
+    "cornac": {"learning_rate": (0.001, 0.01, 0.03, 0.1), "lambda_reg": (0.003, 0.01, 0.03)},
 }
+# One uniform negative, as implicit has; ours then looks as far as implicit does.
+PLAIN: dict[str, Sequence[Any]] = {"hardness": (1,), "lr": (0.05, 0.1, 0.2, 0.4), "reg": (0.003, 0.01, 0.02)}
 DIM = {"neucf": "dim", "implicit": "factors", "cornac": "k"}
 
 
@@ -92,9 +94,9 @@ def _fit_ours(data: Split, settings: Mapping[str, Any], *, epochs: int, every: i
     return Run("neucf", dict(settings), median_seconds(clock.epochs), points, {"all else": wall - clock.seconds()})
 
 
-def settings_of(who: str, dim: int, small: bool) -> list[dict[str, Any]]:
+def settings_of(who: str, grid: Mapping[str, Sequence[Any]], dim: int, small: bool) -> list[dict[str, Any]]:
     """Returns a grid's settings, or its first alone."""
-    names, values = zip(*GRIDS[who].items(), strict=True)
+    names, values = zip(*grid.items(), strict=True)
     every = [{DIM[who]: dim} | dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
     return every[:1] if small else every
 
@@ -147,11 +149,12 @@ def compare_speed(options: argparse.Namespace, screen: Console) -> dict[str, Any
 
 
 def search(
-    who: str, data: Split, dim: int, options: argparse.Namespace, screen: Console, *, epochs: int, every: int
-) -> list[Run]:
-    """Fits a grid."""
+    who: str, data: Split, options: argparse.Namespace, screen: Console, *, epochs: int, every: int,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+) -> list[Run]:  # fmt: skip
+    """Fits a grid, by default that of GRIDS."""
     runs = []
-    for settings in settings_of(who, dim, options.small):
+    for settings in settings_of(who, grid or GRIDS[who], options.dim, options.small):
         run = fit(who, data, settings, epochs=epochs, every=every, threads=options.threads)
         runs.append(run)
         screen.print(f"{LABELS[who]}, {_text(settings)}: {run.best.metric:.4f} after {run.best.epoch} epochs")
@@ -170,18 +173,15 @@ def compare_epochs(options: argparse.Namespace, screen: Console) -> dict[str, An
         report[name] = []
         for who in ("neucf", "implicit"):
             try:
-                runs = search(who, data, options.dim, options, screen, epochs=epochs, every=every)
+                grid = PLAIN if who == "neucf" else None
+                runs = search(who, data, options, screen, epochs=epochs, every=every, grid=grid)
             except PeerError as error:
                 table.add_row(LABELS[who], str(error))
                 report[name].append({"who": who, "error": str(error)})
                 continue
-            for kind in sorted({run.settings.get("hardness", 0) for run in runs}):
-                run = max(
-                    (run for run in runs if run.settings.get("hardness", 0) == kind), key=lambda run: run.best.metric
-                )
-                best = run.best
-                cells = (f"{best.metric:.4f}", str(best.epoch), f"{run.epoch_seconds:.3f}")
-                table.add_row(LABELS[who], _text(run.settings), *cells)
+            run = max(runs, key=lambda run: run.best.metric)
+            cells = (f"{run.best.metric:.4f}", str(run.best.epoch), f"{run.epoch_seconds:.3f}")
+            table.add_row(LABELS[who], _text(run.settings), *cells)
             report[name] += [asdict(run) for run in runs]
         screen.print(table)
     return report
@@ -196,7 +196,7 @@ def compare_quality(options: argparse.Namespace, screen: Console) -> dict[str, A
     ours = [
         run
         for horizon in (epochs // 10, epochs)
-        for run in search("neucf", data, options.dim, options, screen, epochs=horizon, every=min(every, horizon))
+        for run in search("neucf", data, options, screen, epochs=horizon, every=min(every, horizon))
     ]
     table = Table(title=f"BPR-MF, d = {options.dim}, ml-latest-small: training s to validation {METRIC}, full ranking")
     columns = ("peer", "settings", "target", METRIC, "its s", "ours then", "ours s", "ours is faster by")
@@ -205,7 +205,7 @@ def compare_quality(options: argparse.Namespace, screen: Console) -> dict[str, A
     rows: list[dict[str, Any]] = []
     for who in ("implicit", "cornac"):
         try:
-            runs = search(who, data, options.dim, options, screen, epochs=epochs, every=every)
+            runs = search(who, data, options, screen, epochs=epochs, every=every)
         except PeerError as error:
             table.add_row(LABELS[who], str(error))
             rows.append({"who": who, "error": str(error)})

@@ -64,7 +64,8 @@ _CACHE = _cache_folder() if COMPILED else None
 def kernel(function: F, inline: str = "never") -> F:
     """Compiles a single-threaded kernel that releases the GIL; plain Python where numba is absent.
 
-    `inline="always"` puts it into its callers, where passing a dozen arrays would cost more than the work. Sums may be reordered so that inner loops vectorise; the same machine still gives the same bits.
+    Sums may be reordered so that inner loops vectorise; the same machine still gives the same bits. `inline="always"`
+    puts it into its callers, where passing a dozen arrays would cost more than the work.
     """
     if not COMPILED:
         return function
@@ -86,6 +87,7 @@ inlined = partial(kernel, inline="always")
 
 def _prefetch_call(typing: Any, table: Any, row: Any, column: Any) -> Any:
     """Returns signature and code of `prefetch`."""
+    del typing
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         at = [
@@ -105,6 +107,7 @@ def _prefetch_call(typing: Any, table: Any, row: Any, column: Any) -> Any:
 
 def _prefetch_nothing(table: Any, row: Any, column: Any) -> None:
     """Stands in for `prefetch` where numba is absent."""
+    del table, row, column
 
 
 # prefetch(table, row, column), in a kernel: asks for the cache line of an element that is soon needed
