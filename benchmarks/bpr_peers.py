@@ -194,6 +194,7 @@ def compare_quality(options: argparse.Namespace, screen: Console) -> dict[str, A
     fit("neucf", data, {"dim": options.dim}, epochs=1, every=1, threads=options.threads)
     # Our rate falls to 0 over the epochs asked for, so few are asked for
     ours = search("neucf", data, options, screen, epochs=epochs // 10, every=min(every, epochs // 10))
+    table = Table(title=f"BPR-MF, d = {options.dim}, ml-latest-small: training s to validation {METRIC}, full ranking")
     columns = ("peer", "settings", "target", METRIC, "its s", "ours then", "ours s", "ours is faster by")
     for column in columns:
         table.add_column(column, justify="left" if column in ("peer", "settings", "target") else "right")
