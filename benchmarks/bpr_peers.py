@@ -39,8 +39,8 @@ GRIDS: dict[str, dict[str, Sequence[Any]]] = {
     "implicit": {"learning_rate": (0.003, 0.005, 0.01, 0.03), "regularization": (0.003, 0.01)},
     "cornac": {"learning_rate": (0.001, 0.03, 0.1, 0.2), "lambda_reg": (0.003, 0.01)},
 }
-# One uniform negative, as implicit has; ours then looks as far as implicit does.
-PLAIN: dict[str, Sequence[Any]] = {"hardness": (1,), "lr": (0.05, 0.1, 0.2, 0.4), "reg": (0.003, 0.01)}
+# One uniform negative, as implicit has.
+PLAIN: dict[str, Sequence[Any]] = {"hardness": (1,), "lr": (0.1, 0.2), "reg": (0.003, 0.01)}
 DIM = {"neucf": "dim", "implicit": "factors", "cornac": "k"}
 
 
