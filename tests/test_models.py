@@ -21,7 +21,6 @@ from neucf.recommender import Recommender, to_numpy
 # Small data wants small, quick models; everything else is the default.
 SETTINGS: dict[str, dict[str, Any]] = {
     "ials": {"dim": 8},
-    "lightgcn": {"dim": 8},
     "multi-vae": {"hidden": 32, "dim": 8, "lr": 0.01},
     "bpr-mf": {"dim": 8, "epochs": 40, "hardness": 1},
     "mf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
