@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,7 +71,7 @@ def row(who: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def against_evaluations(data: Split, threads: int, times: int) -> list[dict[str, Any]]:
     """Times evaluations of mf, ours, RecBole's and Cornac's."""
-    model = MODELS["mf"](dim=64, epochs=10).fit(data.train, device="cpu", threads=threads)
+    model: Any = MODELS["mf"](dim=64, epochs=10).fit(data.train, device="cpu", threads=threads)
     users, items, _ = model.factors()
     arrays = {"users": users, "items": items}
     arrays |= {part: pairs(getattr(data, part)) for part in ("train", "valid", "test")}
@@ -81,14 +82,14 @@ def against_evaluations(data: Split, threads: int, times: int) -> list[dict[str,
 
     rows = [row("neucf", lambda: judged(model, data, threads, 5 * times))]
     for size in RECBOLE_BATCHES:
-        rows.append(row(f"RecBole 1.2.1, batch {size:,}", lambda size=size: ask("recbole", eval_batch_size=size)))
+        rows.append(row(f"RecBole 1.2.1, batch {size:,}", partial(ask, "recbole", eval_batch_size=size)))
     return [*rows, row("Cornac 3.0.1", lambda: ask("cornac"))]
 
 
 def against_recommend(shape: tuple[int, int, int], threads: int, times: int) -> list[dict[str, Any]]:
     """Times top-20 of everybody by the same vectors, ours and implicit's."""
     train = synthetic(*shape, seed=0).dataset.interactions
-    model = MODELS["bpr-mf"](dim=64, epochs=5, hardness=1).fit(train, device="cpu", threads=threads)
+    model: Any = MODELS["bpr-mf"](dim=64, epochs=5, hardness=1).fit(train, device="cpu", threads=threads)
     users, items, _ = model.factors()
     mask, everyone = train.csr(), np.arange(train.num_users)
 
@@ -117,7 +118,7 @@ def towers(data: Split, threads: int, times: int) -> list[dict[str, Any]]:
         label = f"{name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
         # Weights don't change the time, so one epoch will do.
         fitted = MODELS[name](epochs=1, **settings).fit(data.train, device="cpu", threads=threads)
-        rows.append(row(label, lambda fitted=fitted: judged(fitted, data, threads, times)))
+        rows.append(row(label, partial(judged, fitted, data, threads, times)))
     return rows
 
 

@@ -142,7 +142,7 @@ def rank_by_peer(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "request.json").write_text(json.dumps({"settings": dict(settings), "threads": threads}))
-        np.savez(folder / "arrays.npz", **dict(arrays))
+        np.savez(folder / "arrays.npz", allow_pickle=False, **dict(arrays))
         _run_module(python, f"peers.rank_{peer}", folder, f"{peer} failed", threads, blas_threads=blas_threads)
         found = folder / "lists.npz"
         lists = dict(np.load(found)) if found.exists() else {}

@@ -13,7 +13,7 @@ job, started = open_job()
 from implicit.cpu.als import AlternatingLeastSquares  # type: ignore[import-not-found]  # noqa: E402
 from implicit.cpu.bpr import BayesianPersonalizedRanking  # type: ignore[import-not-found]  # noqa: E402
 from scipy.sparse import csr_matrix  # noqa: E402
-from threadpoolctl import threadpool_limits  # type: ignore[import-not-found]  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
 job.beside("import", time.perf_counter() - started)
 

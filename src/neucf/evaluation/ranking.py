@@ -148,8 +148,7 @@ class _Lists:
 
     def rank(self, rows: slice, *factors: Any) -> None:
         """Offers the scores of the whole catalogue, by the first nine arguments of `rank_rows`."""
-        wrong = rank_rows(
-            *factors,
+        lists = (
             self.cursors[rows],
             self.stops[rows],
             self.hidden,
@@ -159,6 +158,7 @@ class _Lists:
             self.best_scores[rows],
             self.best_items[rows],
         )
+        wrong = rank_rows(*(*factors, *lists))
         if wrong >= 0:
             raise _NotFiniteError(rows.start + wrong)
 

@@ -120,7 +120,7 @@ def _push(
 
 
 @kernel
-def _spread(line: npt.NDArray[np.float32], num_columns: int) -> tuple[float, float]:
+def _spread(line: npt.NDArray[np.float32], num_columns: int) -> tuple[Any, Any]:
     """Returns the mean and the deviation of line[:num_columns]."""
     total, squares = _ZERO, _ZERO
     for column in range(np.uint64(num_columns)):
@@ -131,7 +131,7 @@ def _spread(line: npt.NDArray[np.float32], num_columns: int) -> tuple[float, flo
 
 
 @kernel
-def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, mean: float, deviation: float) -> float:
+def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, mean: Any, deviation: Any) -> Any:
     """Returns a score that at least k of line[:num_columns] reach, and few more; -inf where the search finds none.
 
     A list that is still empty would take in most of what it soon drops again. Counting is cheap beside that, so half
@@ -148,7 +148,7 @@ def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, mean: float,
 
 
 @kernel
-def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: float) -> float:
+def _count_from(line: npt.NDArray[np.float32], start: int, stop: int, bar: Any) -> Any:
     """Returns how many of line[start:stop] are at least `bar`, exact up to 2^24."""
     count = _ZERO
     # Unsigned, since the check for an index below zero would keep the loop from being vectorised; counted in float32,

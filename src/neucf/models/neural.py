@@ -163,7 +163,7 @@ class NeuralModel(TrainedModel):
             return self.net.grid(vectors, chosen)
         return self.net.logits(tuple(vector.unsqueeze(1) for vector in vectors), chosen)
 
-    def _tensor(self, indices: npt.NDArray[np.int64]) -> Tensor:
+    def _tensor(self, indices: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(indices).to(next(self.net.parameters()).device)
 
 
