@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import FULL, GMF, MF, POPULARITY, PUBLISHED, write, write_sets
+from made_up import FIXED, FULL, GMF, MF, POPULARITY, PUBLISHED, write, write_sets
 
 from neucf.reporting.charts import interval_chart, line_chart, ticks
 
@@ -124,6 +124,12 @@ def test_compare_writes_it_too(tmp_path: Path, neucf: Call) -> None:
     refused = neucf("compare", *runs, "--report", tmp_path / "nowhere" / "file.html", "--threads", 1)
     assert refused.code == 2
     assert "`report` must be a file that can be written" in refused.err
+
+
+def test_the_sampled_protocol_has_a_report_too(tmp_path: Path, neucf: Call) -> None:
+    text = " ".join(execute(neucf, tmp_path, FIXED + 'reference = "popularity"\n', POPULARITY, MF).text.split())
+    assert "Against popularity: Hit@3, test part, paired by user" in text
+    assert "By item popularity: Hit@3, test part" in text
 
 
 def test_a_failed_model_is_in_the_table(tmp_path: Path, neucf: Call) -> None:
