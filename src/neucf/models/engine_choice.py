@@ -12,6 +12,7 @@ from neucf.errors import ConfigError
 from neucf.kernels.compile import COMPILED, num_threads
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.batched import BatchedEngine
+from neucf.training.catalogue import CatalogueEngine
 from neucf.training.engines import Engine, TorchEngine
 from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
@@ -43,6 +44,17 @@ def make_engine(
             f"loss={config.loss}, optimizer={config.optimizer}, sampler={config.sampler} on {chosen}. Use engine=auto."
         )
     net.to(chosen)
+    if config.sampler == "all":
+        if config.loss != "softmax" or config.optimizer == "lazy-adam":
+            raise ConfigError(
+                "`sampler` all needs loss=softmax and an optimiser that moves every row; got "
+                f"loss={config.loss}, optimizer={config.optimizer}. Use sampler=shared."
+            )
+        return CatalogueEngine(
+            net, train,
+            optimizer=config.optimizer, batch_size=config.batch_size, temperature=config.temperature,
+            reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen,
+        )  # fmt: skip
     batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
     if kind == "sgd":

@@ -22,7 +22,10 @@ class NeuralConfig(TrainedConfig):
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
         1.0, gt=0, description="Divides the logits of the softmax loss."
     )
-    sampler: SamplerName = Field("uniform", description="Where negatives come from; `shared` is one set a batch.")
+    sampler: SamplerName = Field(
+        "uniform",
+        description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax.",
+    )
     negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
     )

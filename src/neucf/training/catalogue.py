@@ -1,0 +1,166 @@
+"""The engine of the full softmax: a batch is users, each with all positives against the whole catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neucf.data.interactions import Interactions
+from neucf.training.engines import State, diverged
+from neucf.training.nets import Net
+from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
+
+# Logits (B, I) held at once, and steps an epoch where neither they nor the batch size ask for more.
+_LOGITS, _STEPS = 1 << 23, 16
+
+
+class _Softmax(torch.autograd.Function):
+    """Mean over P positives of -ln softmax(logits); its gradient takes the place of the logits, so both fit in one."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, rows: Tensor, items: Tensor, counts: Tensor) -> Tensor:
+        totals = logits.logsumexp(1)
+        loss = (totals[rows] - logits[rows, items]).mean()
+        # n_u softmax - 1 at each positive, over P
+        gradient = (logits - totals.unsqueeze(1)).exp_().mul_(counts.unsqueeze(1))
+        gradient.index_put_((rows, items), torch.full_like(rows, -1, dtype=gradient.dtype), accumulate=True)
+        ctx.save_for_backward(gradient.div_(len(rows)))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.saved_tensors[0] * upstream[0], None, None, None
+
+
+class CatalogueEngine:
+    """Trains by the softmax over all items, which nothing approximates (Liang et al. 2018, equation 2).
+
+    All positives of a user share the user's logits (B, I), so that an epoch costs U x I, where sampled negatives cost
+    positives x N: on dense data the exact loss is the cheaper one.
+
+    Args:
+        net: What is trained, already on `device`.
+        train: The training interactions.
+        optimizer: As for the torch engine.
+        batch_size: Positives a step, about; 0 takes 16 steps an epoch, or more where logits would not fit in memory.
+        temperature: Divides the logits.
+        reg_weights: L2 strength on everything that is no embedding table.
+        clip: Largest gradient norm; 0 leaves gradients alone.
+        seed: Keys order and dropout, with the epoch.
+        device: Where the net lies.
+    """
+
+    name = "torch-catalogue"
+    num_skipped_users = 0
+
+    def __init__(
+        self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
+        reg_weights: float, clip: float, seed: int, device: torch.device,
+    ) -> None:  # fmt: skip
+        self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
+        self.seed, self.device = seed, device
+        matrix = train.csr()
+        self.indptr, self.indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
+        self.num_positives, self.num_items = len(self.indices), train.num_items
+        self.active = np.flatnonzero(np.diff(self.indptr) > 0)
+        wanted = len(self.active) / _STEPS if not batch_size else batch_size * len(self.active) / self.num_positives
+        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, _LOGITS // self.num_items)))
+        self.all_items = torch.arange(self.num_items, device=device)
+        self.tables = net.tables()
+        table_weights = {id(table.embedding.weight) for table in self.tables}
+        self.weights = [w for w in net.parameters() if w.requires_grad and id(w) not in table_weights]
+        self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Logits: active users times I."""
+        return len(self.active) * self.num_items
+
+    def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
+        """Visits every user once, in an order keyed by (seed, epoch)."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.active)
+        self.net.seed_dropout(int(rng.integers(2**62)))
+        self.net.train()
+        total, num_batches = 0.0, -(-len(order) // self.users_a_batch)
+        for batch in range(num_batches):
+            users = order[batch * self.users_a_batch : (batch + 1) * self.users_a_batch]
+            loss, count = self.step(users, lr(batch / num_batches))
+            total += loss * count
+            if not np.isfinite(total):
+                raise diverged(epoch, batch)
+        self.net.eval()
+        return total / max(self.num_positives, 1)
+
+    def step(self, users: np.ndarray[Any, Any], lr: float) -> tuple[float, int]:
+        """Takes one step on users (B,); returns the loss before it, penalties excluded, and the number of positives."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        rows, items, counts = self._positives(self.indptr, self.indices, users)
+        logits = self._logits(users)
+        loss: Tensor = _Softmax.apply(logits, rows, items, counts)
+        loss.backward()
+        self._add_penalties(torch.from_numpy(users).to(self.device), items, counts)
+        if self.clip > 0:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.step()
+        self.net.after_step()
+        return float(loss.detach()), len(items)
+
+    @torch.no_grad()
+    def valid_loss(self, valid: Interactions) -> float:
+        """Returns the loss on `valid`, over the whole catalogue."""
+        matrix = valid.csr()
+        users, total = np.flatnonzero(np.diff(matrix.indptr) > 0), 0.0
+        for start in range(0, len(users), self.users_a_batch):
+            some = users[start : start + self.users_a_batch]
+            rows, items, _ = self._positives(matrix.indptr, matrix.indices.astype(np.int64), some)
+            total += float(nn.functional.cross_entropy(self._logits(some)[rows], items, reduction="sum"))
+        return total / max(len(valid), 1)
+
+    def state(self) -> State:
+        """Returns copies of the parameters and the optimisers' moments."""
+        parameters = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        return {"net": parameters, "optimizers": [portable(optimizer) for optimizer in self.optimizers]}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Takes parameters and moments back."""
+        self.net.load_state_dict(state["net"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            load_portable(optimizer, saved)
+
+    def _logits(self, users: np.ndarray[Any, Any]) -> Tensor:
+        """Returns logits (B, I) over the temperature."""
+        vectors = self.net.user_vectors(torch.from_numpy(users).to(self.device))
+        return self.net.grid(vectors, self.all_items).float() / self.temperature
+
+    def _positives(self, indptr: Any, indices: Any, users: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the place of each positive's user in the batch (P,), its item (P,), and how many each has (B,)."""
+        starts, counts = indptr[users], indptr[users + 1] - indptr[users]
+        rows = np.repeat(np.arange(len(users)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        items = indices[np.repeat(starts, counts) + within]
+        return tuple(torch.from_numpy(np.asarray(each, np.int64)).to(self.device) for each in (rows, items, counts))  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def _add_penalties(self, users: Tensor, items: Tensor, counts: Tensor) -> None:
+        """Adds the gradient of reg/2 |row|^2: a row once a positive, an item's 1/I more as negative."""
+        user = counts.float() / len(items)
+        item = torch.bincount(items, minlength=self.num_items).float() / len(items) + 1 / self.num_items
+        for table in self.tables:
+            weight = table.embedding.weight
+            if table.reg > 0 and weight.grad is not None:
+                if table.side == "user":
+                    weight.grad.index_add_(0, users, weight[users] * (table.reg * user).unsqueeze(1))
+                else:
+                    weight.grad.addcmul_(weight, (table.reg * item).unsqueeze(1))
+        for weight in self.weights:
+            if weight.grad is not None and self.reg_weights > 0:
+                weight.grad.add_(weight, alpha=self.reg_weights)

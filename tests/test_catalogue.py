@@ -1,0 +1,83 @@
+"""The full softmax: against autograd on the objective written out, and on every net."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from planted import planted
+
+from neucf import MODELS
+from neucf.errors import ConfigError
+from neucf.models.mf import MFConfig, MFNet
+from neucf.recommender import to_numpy
+from neucf.training.catalogue import CatalogueEngine
+
+TRAIN, VALID = planted()
+REG, LR, TEMPERATURE = 0.3, 0.05, 0.7
+
+
+def net() -> MFNet:
+    config = MFConfig(dim=7, bias=True, cosine=True, reg=REG)
+    return MFNet(TRAIN.num_users, TRAIN.num_items, config, torch.Generator().manual_seed(0))
+
+
+def engine(of: MFNet, batch_size: int = 0) -> CatalogueEngine:
+    return CatalogueEngine(
+        of, TRAIN, optimizer="sgd", batch_size=batch_size, temperature=TEMPERATURE, reg_weights=0.0, clip=0.0, seed=0,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+
+
+def test_a_step_follows_the_gradient_of_the_objective_written_out() -> None:
+    ours, theirs = net(), net()
+    users = np.array([4, 1, 7])
+    own = TRAIN.csr().toarray()[users] > 0
+    loss, count = engine(ours).step(users, LR)
+
+    rows, items = (torch.from_numpy(each) for each in np.nonzero(own))
+    p, q, b = theirs.user_embedding.weight, theirs.item_embedding.weight, theirs.item_bias.weight  # type: ignore[union-attr]
+    cosine = torch.nn.functional.cosine_similarity(p[users].unsqueeze(1), q.unsqueeze(0), dim=-1)
+    logits = (cosine + b[:, 0]) / TEMPERATURE
+    plain = -torch.log_softmax(logits, 1)[rows, items].mean()
+    size = p[users][rows].square().sum(1).mean()
+    for table in (q, b):
+        size = size + table[items].square().sum(1).mean() + table.square().sum(1).mean()
+    (plain + REG / 2 * size).backward()
+
+    assert count == own.sum()
+    assert loss == pytest.approx(float(plain.detach()), rel=1e-5)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        expected = other.detach() - LR * other.grad
+        torch.testing.assert_close(mine.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_epoch_visits_every_positive_once() -> None:
+    one = engine(net(), batch_size=50)
+    seen = []
+    one.step = lambda users, lr: (seen.append(users), (0.0, 1))[1]  # type: ignore[method-assign,func-returns-value]
+    one.run_epoch(1, lambda _: LR)
+    assert len(seen) > 1
+    assert sorted(np.concatenate(seen)) == sorted(set(TRAIN.users))
+
+
+def test_the_loss_on_validation_is_the_cross_entropy_over_the_catalogue() -> None:
+    one = net()
+    with torch.no_grad():
+        logits = one(torch.from_numpy(VALID.users).long().unsqueeze(1), torch.arange(TRAIN.num_items)) / TEMPERATURE
+        expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(VALID.items).long())
+    assert engine(one).valid_loss(VALID) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mf", "gmf", "mlp", "neumf"])
+def test_every_net_ranks_what_users_chose_higher(name: str) -> None:
+    settings = {"loss": "softmax", "sampler": "all", "lr": 0.02, "epochs": 10, "reg": 0.0}
+    scores = to_numpy(MODELS[name](**settings).fit(TRAIN, seed=0, threads=1).score(np.arange(TRAIN.num_users)))
+    own = TRAIN.csr().toarray() > 0
+    assert scores[own].mean() > scores[~own].mean() + 0.5
+
+
+@pytest.mark.parametrize("wrong", [{"loss": "bpr"}, {"loss": "softmax", "optimizer": "lazy-adam"}])
+def test_what_has_no_full_form_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="`sampler` all needs loss=softmax"):
+        MODELS["mf"](sampler="all", **wrong).fit(TRAIN)
