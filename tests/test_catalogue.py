@@ -55,7 +55,7 @@ def test_a_step_follows_the_gradient_of_the_objective_written_out() -> None:
 def test_an_epoch_visits_every_positive_once() -> None:
     one = engine(net(), batch_size=50)
     seen = []
-    one.step = lambda users, lr: (seen.append(users), (0.0, 1))[1]  # type: ignore[method-assign,func-returns-value]
+    one.step = lambda users, _: (seen.append(users), (0.0, 1))[1]  # type: ignore[method-assign,func-returns-value]
     one.run_epoch(1, lambda _: LR)
     assert len(seen) > 1
     assert sorted(np.concatenate(seen)) == sorted(set(TRAIN.users))

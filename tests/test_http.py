@@ -103,6 +103,8 @@ def test_similar_items_and_titles(client: TestClient, backend: Backend) -> None:
     assert len(client.get("/v1/items/104/similar", params={"k": 1000}).json()["items"]) == 39
     found = client.get("/v1/items", params={"q": "film 7"}).json()["items"]
     assert found[0] == {"item_id": 107, "title": "Film 7 (1987)", "year": 1987, "genres": ["War"]}
+    found = client.get("/v1/items", params={"q": "flim 7"}).json()["items"]
+    assert found[0]["item_id"] == 107
 
 
 def test_events_shape_the_next_list_of_their_user(client: TestClient) -> None:

@@ -55,6 +55,7 @@ def test_from_a_named_set_to_titles(
     assert max(map(len, lines)) <= 80
     assert "full ranking, test part" in done.out
     assert "What user 30 rated highest" in done.out
+    assert "suggests to user 30, being the best on validation" in done.out
     folders = [Path("runs/quickstart") / name for name in quickstart.MODELS_SHOWN]
     assert [open_run(folder).model.name for folder in folders] == list(quickstart.MODELS_SHOWN)
     assert all(str(folder) in done.out for folder in folders)

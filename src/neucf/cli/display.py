@@ -136,8 +136,8 @@ def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
     made = table(*columns, right=("#", "item", "score"))
     for rank, row in enumerate(answer.items, start=1):
         reason = (row.because[0].title or str(row.because[0].item_id)) if row.because else ""
-        title = f"{_title(row)} (new)" if row.placed else _title(row)
-        cells = (str(rank), str(row.item_id), title, ", ".join(row.genres), f"{row.score:.3f}", reason)
+        name = f"{_title(row)} (new)" if row.placed else _title(row)
+        cells = (str(rank), str(row.item_id), name, ", ".join(row.genres), f"{row.score:.3f}", reason)
         made.add_row(*map(escape, cells[: len(columns)]))
     show(title, made)
     if any(row.placed for row in answer.items):

@@ -20,6 +20,7 @@ from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask, matrix
 from neucf.serving.mapping import ItemMap, item_map
 from neucf.serving.recommending import Service
+from neucf.serving.search import search_titles
 
 if TYPE_CHECKING:
     from neucf.serving.events import Event
@@ -155,7 +156,7 @@ class Live:
         return self.service.similar(self.item_ids.as_id(item_id), k, filters=options.filters)
 
     def find(self, text: str, k: int) -> list[dict[str, Any]]:
-        """Returns up to K items whose titles hold every word of a text, in any case.
+        """Returns up to K items whose titles hold every word of a text, in any case, then those nearly spelt so.
 
         Titles that begin with the text come first, and among equals what is popular. Where no titles are known,
         ids are looked through instead.
@@ -167,8 +168,11 @@ class Live:
             holds &= titles.str.contains(word, literal=True)
         found = np.flatnonzero(holds.to_numpy())
         begins = titles.gather(found).str.starts_with(wanted).to_numpy()
-        best = found[np.lexsort((-self._counts[found], ~begins))][:k]
-        return [self.service.described(item) for item in best.tolist()]
+        best = found[np.lexsort((-self._counts[found], ~begins))][:k].tolist()
+        if len(best) < k:
+            near = [each.item for each in search_titles(self.service.catalogue, text, k)]
+            best += [item for item in near if item not in best][: k - len(best)]
+        return [self.service.described(item) for item in best]
 
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:
