@@ -1,0 +1,64 @@
+// Asking the service. A key, where one is wanted, lives in sessionStorage: it goes when the tab does.
+
+const KEY = "neucf-key";
+let asking = null;
+
+/** Returns the JSON of an answer; throws an Error that says in words why there is none. */
+export async function ask(path, { query = {}, body, signal } = {}) {
+  const address = path + asQuery(query);
+  for (let attempt = 0; ; attempt += 1) {
+    const response = await send(address, body, signal);
+    if (response.status === 401) await askForKey();
+    else if (response.status === 503 && attempt < 3) await pause(response.headers.get("Retry-After"));
+    else if (response.ok) return response.json();
+    else throw new Error(await reason(response));
+  }
+}
+
+function send(address, body, signal) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  if (!body) return fetch(address, { headers, signal });
+  headers["Content-Type"] = "application/json";
+  return fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+function asQuery(query) {
+  const pairs = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
+}
+
+async function reason(response) {
+  const problem = await response.json().catch(() => null);
+  if (!problem) return `The service answered ${response.status}.`;
+  return [problem.detail, ...(problem.errors ?? []).map((each) => each.message)].join(" ");
+}
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * (Number(seconds) || 1)));
+
+/** Asks for the key once, whoever waits for it. */
+function askForKey() {
+  asking ??= new Promise((done) => {
+    const dialog = document.getElementById("key-dialog");
+    const field = document.getElementById("key");
+    const wrong = sessionStorage.getItem(KEY) ? "That key did not fit. Try again." : "";
+    document.getElementById("key-wrong").textContent = wrong;
+    const entered = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(KEY, field.value);
+      field.value = "";
+      dialog.close();
+    };
+    const stay = (event) => event.preventDefault();
+    dialog.firstElementChild.addEventListener("submit", entered);
+    dialog.addEventListener("cancel", stay);
+    dialog.addEventListener("close", () => {
+      dialog.firstElementChild.removeEventListener("submit", entered);
+      dialog.removeEventListener("cancel", stay);
+      asking = null;
+      done();
+    }, { once: true });
+    dialog.showModal();
+  });
+  return asking;
+}

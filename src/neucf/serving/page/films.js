@@ -1,0 +1,55 @@
+// How an item looks, wherever it stands.
+
+import { h } from "./dom.js";
+
+// Hues a reader can tell apart; genres that are not here get one by their letters.
+const HUES = {
+  Action: 25, Adventure: 60, Animation: 195, Children: 95, Comedy: 80, Crime: 0, Documentary: 160, Drama: 265,
+  Fantasy: 305, "Film-Noir": 240, Horror: 10, IMAX: 180, Musical: 330, Mystery: 285, Romance: 350, "Sci-Fi": 225,
+  Thriller: 145, War: 40, Western: 50,
+};
+
+/** Returns the hue of a genre, in degrees. */
+export function hue(genre) {
+  if (!genre) return 260;
+  if (Object.hasOwn(HUES, genre)) return HUES[genre];
+  return [...genre].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
+}
+
+/** Returns a title as people say it, without the year: `Matrix, The (1999)` is `The Matrix`. */
+export function titleOf(item) {
+  if (item.title === null) return String(item.item_id);
+  const year = item.year ?? /\((\d{4})\)$/.exec(item.title)?.[1];
+  const bare = item.title.endsWith(` (${year})`) ? item.title.slice(0, -` (${year})`.length) : item.title;
+  return bare.replace(/^(.+), (The|An?)$/, "$2 $1");
+}
+
+/** Returns the small poster of an item: its genres as colours, its year as text. */
+export function poster(item) {
+  const [first, second] = [item.genres[0], item.genres[1] ?? item.genres[0]];
+  const text = item.year ? `’${String(item.year).slice(-2)}` : titleOf(item).slice(0, 1);
+  return h("span", { class: "poster", "aria-hidden": "true", "--one": hue(first), "--two": hue(second) + 20 }, text);
+}
+
+/** Returns title, year and genres of an item; `heading` is the element its title stands in. */
+export function facts(item, heading = "span") {
+  const year = item.year ? String(item.year) : "";
+  const genres = item.genres.slice(0, 3).join(", ");
+  return [
+    h(heading, { class: "title" }, titleOf(item)),
+    h("span", { class: "meta" }, [year, genres].filter(Boolean).join(" · ")),
+  ];
+}
+
+/** Returns why an item is suggested, or null. */
+export function reasons(item) {
+  if (item.because.length === 0) return item.placed ? h("p", { class: "why" }, "New here: placed by its genres.") : null;
+  const named = item.because.flatMap((liked, place) => [
+    place === 0 ? "" : place === item.because.length - 1 ? " and " : ", ",
+    h("cite", {}, titleOf(liked)),
+  ]);
+  return h("p", { class: "why" }, "Because of ", named);
+}
+
+/** Returns a paragraph for what went wrong, or what there is to know. */
+export const notice = (text) => h("p", { class: "notice" }, text);
