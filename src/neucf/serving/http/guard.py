@@ -23,6 +23,8 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OPEN_PATHS = ("/healthz",)
 # Browsers answer it by asking for a name and a password; the password is the key.
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="neucf", charset="UTF-8"'}
+# The page asks itself, where what it fetches is refused.
+PAGE_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="neucf"'}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Guard:
         if not self._known(host):
             return Refusal(400, "The Host header must be a name this service goes by. Allow it with --allow-host.")
         if scope["path"] not in OPEN_PATHS and self.api_key is not None and not self._has_key(headers):
-            return Refusal(401, "An API key is needed. Send it as `Authorization: Bearer KEY`.", CHALLENGE)
+            challenge = PAGE_CHALLENGE if headers.get("accept") == "application/json" else CHALLENGE
+            return Refusal(401, "An API key is needed. Send it as `Authorization: Bearer KEY`.", challenge)
         if scope["method"] in SAFE_METHODS:
             return None
         origin = headers.get("origin")

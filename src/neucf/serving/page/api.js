@@ -17,7 +17,9 @@ export async function ask(path, { query = {}, body, signal } = {}) {
 
 function send(address, body, signal) {
   const key = sessionStorage.getItem(KEY);
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  // Asked so, the service leaves it to this page to ask for a key.
+  const headers = { Accept: "application/json" };
+  if (key) headers.Authorization = `Bearer ${key}`;
   if (!body) return fetch(address, { headers, signal });
   headers["Content-Type"] = "application/json";
   return fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal });

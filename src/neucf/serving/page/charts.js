@@ -4,7 +4,7 @@ import { svg } from "./dom.js";
 
 /** Returns a bar to a mean with its interval, on a scale from 0 to `top`. */
 export function interval({ mean, ci95 }, top) {
-  const [width, height] = [240, 28];
+  const [width, height] = [480, 28];
   const x = (value) => (value / top) * (width - 4);
   const [low, high] = ci95 ?? [mean, mean];
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "interval", "aria-hidden": "true" },

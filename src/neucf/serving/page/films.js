@@ -4,9 +4,9 @@ import { h } from "./dom.js";
 
 // Hues a reader can tell apart; genres that are not here get one by their letters.
 const HUES = {
-  Action: 25, Adventure: 60, Animation: 195, Children: 95, Comedy: 80, Crime: 0, Documentary: 160, Drama: 265,
-  Fantasy: 305, "Film-Noir": 240, Horror: 10, IMAX: 180, Musical: 330, Mystery: 285, Romance: 350, "Sci-Fi": 225,
-  Thriller: 145, War: 40, Western: 50,
+  Action: 27, Adventure: 145, Animation: 205, Children: 115, Comedy: 85, Crime: 335, Documentary: 180, Drama: 260,
+  Fantasy: 310, "Film-Noir": 275, Horror: 300, IMAX: 190, Musical: 345, Mystery: 285, Romance: 5, "Sci-Fi": 230,
+  Thriller: 15, War: 50, Western: 65,
 };
 
 /** Returns the hue of a genre, in degrees. */
@@ -48,7 +48,7 @@ export function reasons(item) {
     place === 0 ? "" : place === item.because.length - 1 ? " and " : ", ",
     h("cite", {}, titleOf(liked)),
   ]);
-  return h("p", { class: "why" }, "Because of ", named);
+  return h("p", { class: "why" }, "Because you liked ", named);
 }
 
 /** Returns a paragraph for what went wrong, or what there is to know. */

@@ -148,7 +148,7 @@ async function recommend() {
       signal,
     });
     refill(answer.items);
-    status.textContent = said(answer);
+    status.replaceChildren(...said(answer));
   } catch (error) {
     if (signal.aborted) return;
     list.replaceChildren();
@@ -166,9 +166,9 @@ function refill(items) {
 }
 
 function said({ items, fallback }) {
-  if (items.length === 0) return "Nothing fits. Loosen the filters.";
-  const kind = fallback ? "Popular with everyone; pick films to make it yours." : `Chosen by ${state.model} for your picks.`;
-  return `${items.length} films, first ${titleOf(items[0])}. ${kind}`;
+  if (items.length === 0) return ["Nothing fits. Loosen the filters."];
+  const kind = fallback ? "Popular with everyone. Pick films to make it yours." : `Chosen by ${state.model} for what you like.`;
+  return [kind, h("span", { class: "visually-hidden" }, ` ${items.length} films, first ${titleOf(items[0])}.`)];
 }
 
 function suggestion(item) {

@@ -18,6 +18,7 @@ const status = h("p", { class: "status", id: "map-status", role: "status", "aria
 let points = [];
 let current = null;
 let highlighted = null;
+let box = { x: 0, y: 0, across: 1, up: 1 };
 let view = { x: 0, y: 0, zoom: 1 };
 let drag = null;
 
@@ -31,7 +32,7 @@ export function begin(section) {
       h("label", { class: "field visually-hidden", for: "map-search" }, "Find a film on the map"), search,
       h("button", { type: "button", "aria-label": "Zoom in", onclick: () => zoom(1.5) }, "+"),
       h("button", { type: "button", "aria-label": "Zoom out", onclick: () => zoom(1 / 1.5) }, "−"),
-      h("button", { type: "button", onclick: () => see(0, 0, 1) }, "Show all")),
+      h("button", { type: "button", onclick: () => see(box.x, box.y, 1) }, "Show all")),
     legend, frame, status);
   canvas.addEventListener("pointermove", moved);
   canvas.addEventListener("pointerdown", (event) => { drag = { x: event.clientX, y: event.clientY, far: false }; });
@@ -58,8 +59,9 @@ async function load() {
   } catch (error) {
     status.textContent = error.message;
   }
+  box = bounds();
   showLegend();
-  see(0, 0, 1);
+  see(box.x, box.y, 1);
   place();
 }
 
@@ -87,10 +89,23 @@ function see(x, y, scale) {
 
 const zoom = (by) => see(current?.x ?? view.x, current?.y ?? view.y, view.zoom * by);
 
+/** Returns the middle of the points, and half of what they span. */
+function bounds() {
+  const [xs, ys] = [points.map((point) => point.x), points.map((point) => point.y)];
+  const [left, right, low, high] = points.length ? [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)] : [-1, 1, -1, 1];
+  return { x: (left + right) / 2, y: (low + high) / 2, across: Math.max((right - left) / 2, 1e-6), up: Math.max((high - low) / 2, 1e-6) };
+}
+
+/** Returns how many CSS pixels one unit is, across and up. */
+function scales() {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  return [((width / 2 - 20) / box.across) * view.zoom, ((height / 2 - 20) / box.up) * view.zoom];
+}
+
 /** Returns where a point lies on the canvas, in CSS pixels. */
 function at(point) {
   const { clientWidth: width, clientHeight: height } = canvas;
-  const [across, up] = [(width / 2 - 16) * view.zoom, (height / 2 - 16) * view.zoom];
+  const [across, up] = scales();
   return [width / 2 + (point.x - view.x) * across, height / 2 - (point.y - view.y) * up];
 }
 
@@ -167,8 +182,8 @@ function moved(event) {
     const [right, down] = [event.clientX - drag.x, event.clientY - drag.y];
     if (!drag.far && Math.hypot(right, down) < 5) return;
     drag = { x: event.clientX, y: event.clientY, far: true };
-    const { clientWidth: width, clientHeight: height } = canvas;
-    see(view.x - right / ((width / 2 - 16) * view.zoom), view.y + down / ((height / 2 - 16) * view.zoom), view.zoom);
+    const [across, up] = scales();
+    see(view.x - right / across, view.y + down / up, view.zoom);
     return;
   }
   const found = nearest(event.offsetX, event.offsetY, 16);
@@ -190,7 +205,7 @@ function pick() {
 
 function walked(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const acts = { Enter: pick, " ": pick, "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), Home: () => see(0, 0, 1) };
+  const acts = { Enter: pick, " ": pick, "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), Home: () => see(box.x, box.y, 1) };
   const act = ARROWS[event.key] ? () => step(...ARROWS[event.key]) : acts[event.key];
   if (!act || points.length === 0) return;
   event.preventDefault();

@@ -53,10 +53,12 @@ function list({ models }) {
       h("th", { scope: "row" }, run.label, h("span", { class: "meta" }, [run.data, run.split].filter(Boolean).join(" · "))),
       h("td", { class: "number" }, value.mean.toFixed(4)),
       h("td", { class: "drawn" }, interval(value, top), h("span", { class: "meta" }, words)),
-      h("td", { class: "number" }, run.train_seconds === null ? "–" : `${run.train_seconds.toFixed(1)} s`));
+      h("td", { class: "number" }, took(run.train_seconds)));
   }));
   if (judged.length === 0) rows.append(h("tr", {}, h("td", { colspan: 4 }, "No run was judged on validation.")));
 }
+
+const took = (seconds) => (seconds === null ? "–" : seconds < 0.1 ? "< 0.1 s" : `${seconds.toFixed(1)} s`);
 
 function learn({ metric, models }) {
   const learned = models.filter((run) => run.curve.length > 1);

@@ -90,8 +90,8 @@ async function show() {
       ? each.value.items.map((item) => row(item, reasons(item), shared.has(item.item_id)))
       : [h("li", {}, notice(each.reason.message))], true)),
   );
-  const agreed = answers.length > 1 ? ` ${shared.size} of ${NUM_SHOWN} films stand in all ${answers.length} lists.` : "";
-  status.textContent = `User ${user}: the best rated and the suggestions.${agreed}`;
+  const agreed = answers.length > 1 ? ` ${shared.size} of ${NUM_SHOWN} films stand in every list.` : "";
+  status.textContent = `User ${user}: what they rated best, and what is suggested.${agreed}`;
 }
 
 /** Returns the ids that stand in each of several lists; none where there is but one. */
@@ -107,10 +107,10 @@ const column = (title, rows, ranked = false) =>
 function row(item, below, shared = false) {
   return h("li", {},
     poster(item),
-    h("div", { class: "facts" }, facts(item, "h3"), below, shared ? h("p", { class: "shared" }, "In every list") : null));
+    h("div", { class: "facts" }, facts(item, "h3"), below, shared ? h("p", { class: "shared" }, "✓ in every list") : null));
 }
 
 function rated(item) {
-  const words = [item.rating === null ? null : `rated ${item.rating}`, item.source === "event" ? "just now" : null];
+  const words = [item.rating === null ? null : `★ ${item.rating}`, item.source === "event" ? "just now" : null];
   return h("p", { class: "why" }, words.filter(Boolean).join(", "));
 }
