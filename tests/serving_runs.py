@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,17 @@ GENRES = ["Horror", "Comedy", "Drama", "War"]
 
 
 def write_planted(
-    path: Path, model: str = "bpr-mf", *, min_rating: float | None = None, force: bool = False, **manifest: Any
+    path: Path,
+    model: str = "bpr-mf",
+    *,
+    min_rating: float | None = None,
+    titles: Sequence[str] = (),
+    force: bool = False,
+    **manifest: Any,
 ) -> Path:
     """Trains on the planted pattern (60 users u0.., 40 items 100.., four groups) and writes a run with titles.
 
-    What else is given goes to the manifest.
+    `titles` are those of the first items; what else is given goes to the manifest.
     """
     train, _ = planted()
     train = Interactions.from_arrays(
@@ -36,7 +43,7 @@ def write_planted(
     items = pl.DataFrame(
         {
             "item_id": train.item_ids.series,
-            "title": [f"Film {number}" for number in range(40)],
+            "title": [*titles, *(f"Film {number}" for number in range(len(titles), 40))],
             "year": pl.Series([1980 + number for number in range(40)], dtype=pl.Int32),
             "genres": [[GENRES[number % 4]] for number in range(40)],
         }
