@@ -44,7 +44,8 @@ CONTRAST = """() => {
   const found = [];
   for (const element of document.querySelectorAll("body *")) {
     if (!element.checkVisibility() || element.closest(".skip, canvas")) continue;
-    const words = [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data.trim()).join("");
+    const nodes = [...element.childNodes].filter((node) => node.nodeType === 3);
+    const words = nodes.map((node) => node.data.trim()).join("");
     if (!words && !element.placeholder) continue;
     const style = getComputedStyle(element, words ? null : "::placeholder");
     const text = luminance(rgba(element.namespaceURI.endsWith("svg") ? style.fill : style.color));

@@ -394,6 +394,9 @@ def test_the_key_guards_all_but_healthz(backend: Backend) -> None:
             answer = client.get(path)
             is_problem(answer, 401)
             assert answer.headers["www-authenticate"].startswith("Basic")
+        by_page = client.get("/v1/model", headers={"Accept": "application/json"})
+        is_problem(by_page, 401)
+        assert by_page.headers["www-authenticate"].startswith("Bearer")
         is_problem(post(client, "u", 100, "k"), 401)
         basic = lambda text: "Basic " + base64.b64encode(text.encode()).decode()  # noqa: E731
         for good in (
