@@ -96,6 +96,7 @@ def test_picking_a_film_changes_the_list_and_says_why(visit: Visit) -> None:
     assert gone not in titles(page)
     page.get_by_role("button", name="Start over").click()
     expect(page.locator("#discover .status")).to_contain_text("Popular with everyone")
+    assert titles(page) == before
 
 
 def test_filters_and_diversity_reach_the_list(visit: Visit) -> None:
@@ -114,6 +115,10 @@ def test_filters_and_diversity_reach_the_list(visit: Visit) -> None:
     assert asked.value.post_data_json["diversity"] == 0.7
     page.get_by_label("to year").fill("1990")
     expect(page.locator("#discover .status")).to_have_text("Nothing fits. Loosen the filters.")
+    page.get_by_label("to year").fill("1995")
+    page.get_by_label("Model").select_option("ease")
+    expect(page.locator("#suggestions li")).to_have_count(2)
+    expect(page.get_by_role("button", name="War", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
 def test_what_the_service_refuses_is_said_in_words(visit: Visit) -> None:

@@ -15,14 +15,19 @@ export async function ask(path, { query = {}, body, signal } = {}) {
   }
 }
 
-function send(address, body, signal) {
+async function send(address, body, signal) {
   const key = sessionStorage.getItem(KEY);
   // Asked so, the service leaves it to this page to ask for a key.
   const headers = { Accept: "application/json" };
   if (key) headers.Authorization = `Bearer ${key}`;
-  if (!body) return fetch(address, { headers, signal });
-  headers["Content-Type"] = "application/json";
-  return fetch(address, { method: "POST", headers, body: JSON.stringify(body), signal });
+  if (body) headers["Content-Type"] = "application/json";
+  const method = body ? "POST" : "GET";
+  try {
+    return await fetch(address, { method, headers, body: body && JSON.stringify(body), signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The service does not answer. Is it running?");
+  }
 }
 
 function asQuery(query) {

@@ -10,7 +10,7 @@ const NUM_SUGGESTED = 12;
 
 const found = h("ul", { class: "films", id: "found" });
 const picked = h("ul", { class: "chips", id: "picked", "aria-label": "Films you like" });
-const clear = h("button", { class: "quiet", onclick: () => state.clear() }, "Start over");
+const clear = h("button", { class: "quiet", onclick: startOver }, "Start over");
 const search = h("input", { type: "search", id: "search", placeholder: "Alien, toy story, godfather…", autocomplete: "off" });
 const status = h("p", { class: "status", role: "status", "aria-live": "polite" });
 const list = h("ol", { class: "suggestions", id: "suggestions" });
@@ -36,7 +36,7 @@ export function begin(section) {
     ),
     h("div", { class: "halves" },
       h("div", { class: "panel" },
-        h("h2", {}, "You like"),
+        h("div", { class: "between" }, h("h2", {}, "You like"), clear),
         picked,
         h("label", { class: "field", for: "search" }, "Search by title"),
         search,
@@ -64,9 +64,9 @@ export function begin(section) {
     markFound();
     recommend();
   });
-  state.addEventListener("model", () => {
-    describe();
+  state.addEventListener("model", async () => {
     find();
+    await describe();
     recommend();
   });
   showPicked();
@@ -78,9 +78,9 @@ export function begin(section) {
 async function describe() {
   const model = await ask("/v1/model", { query: { model: state.model } }).catch(() => null);
   if (!model) return;
-  chosen.clear();
+  for (const genre of chosen) if (!model.genres.includes(genre)) chosen.delete(genre);
   genres.replaceChildren(...model.genres.map((genre) => {
-    const button = h("button", { type: "button", "aria-pressed": "false" }, genre);
+    const button = h("button", { type: "button", "aria-pressed": chosen.has(genre) }, genre);
     button.addEventListener("click", () => {
       if (!chosen.delete(genre)) chosen.add(genre);
       button.setAttribute("aria-pressed", chosen.has(genre));
@@ -122,7 +122,14 @@ function showPicked() {
   const chips = [...state.picks.values()].map((item) =>
     h("li", {}, h("button", { class: "chip", "aria-label": `Remove ${titleOf(item)}`, onclick: () => remove(item) },
       titleOf(item), h("span", { "aria-hidden": "true" }, "×"))));
-  picked.replaceChildren(...(chips.length ? [...chips, h("li", {}, clear)] : [h("li", { class: "hint" }, "Nothing yet. Here is what many people know:")]));
+  clear.hidden = chips.length + denied.size === 0;
+  picked.replaceChildren(...(chips.length ? chips : [h("li", { class: "hint" }, "Nothing yet. Here is what many people know:")]));
+}
+
+function startOver() {
+  denied.clear();
+  state.clear();
+  search.focus();
 }
 
 // The button that had the focus is gone with its film.
@@ -185,5 +192,6 @@ function suggestion(item) {
 
 function dismiss(item) {
   denied.add(item.item_id);
+  clear.hidden = false;
   recommend();
 }

@@ -50,13 +50,16 @@ export function begin(section) {
 }
 
 async function load() {
+  const label = state.model;
   [points, current] = [[], null];
   try {
-    const map = await ask("/v1/map", { query: { model: state.model } });
+    const map = await ask("/v1/map", { query: { model: label } });
+    if (label !== state.model) return;
     points = map.points;
     const shown = map.explained.reduce((sum, share) => sum + share, 0);
     status.textContent = `${points.length} films as ${map.label} sees them; these two axes show ${Math.round(100 * shown)} % of it.`;
   } catch (error) {
+    if (label !== state.model) return;
     status.textContent = error.message;
   }
   box = bounds();
