@@ -99,7 +99,7 @@ async function find() {
     const query = { q: search.value, k: NUM_FOUND, model: state.model };
     const { items } = await ask("/v1/items", { query, signal });
     found.replaceChildren(...items.map((item) => h("li", {}, choice(item))));
-    if (items.length === 0) found.append(h("li", {}, notice("No title has all these words.")));
+    if (items.length === 0) found.append(h("li", {}, notice("No title is like that.")));
   } catch (error) {
     if (!signal.aborted) found.replaceChildren(h("li", {}, notice(error.message)));
   }
