@@ -12,7 +12,7 @@ MF = '[[models]]\nlabel = "mf"\nmodel = "mf"\ndim = 4\nepochs = 3\nlr = 0.05\n'
 GMF = '[[models]]\nlabel = "gmf"\nmodel = "gmf"\ndim = 4\nepochs = 2\n'
 MLP = '[[models]]\nlabel = "mlp"\nmodel = "mlp"\ntower = [8, 4]\nepochs = 2\n'
 JOINED = '[[models]]\nlabel = "neumf-joined"\nmodel = "neumf"\nhalves = ["gmf", "mlp"]\nepochs = 1\n'
-BROKEN = '[[models]]\nlabel = "mf-broken"\nmodel = "mf"\noptimizer = "sgd"\nlr = 1e30\nepochs = 2\n'
+BROKEN = '[[models]]\nlabel = "mf-broken"\nmodel = "mf"\nloss = "bce"\noptimizer = "sgd"\nlr = 1e30\nepochs = 2\n'
 TUNED = (
     '[[models]]\nlabel = "mf-tuned"\nmodel = "mf"\nepochs = 2\nbatch_size = 64\nnegatives = 2\ntune = { trials = 3 }\n'
 )

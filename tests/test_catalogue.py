@@ -9,6 +9,7 @@ from planted import planted
 
 from neucf import MODELS
 from neucf.errors import ConfigError
+from neucf.models import engine_choice
 from neucf.models.mf import MFConfig, MFNet
 from neucf.recommender import to_numpy
 from neucf.training.catalogue import CatalogueEngine
@@ -81,3 +82,22 @@ def test_every_net_ranks_what_users_chose_higher(name: str) -> None:
 def test_what_has_no_full_form_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="`sampler` all needs loss=softmax"):
         MODELS["mf"](sampler="all", **wrong).fit(TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("settings", "engine_name"),
+    [
+        ({"loss": "softmax"}, "torch-catalogue"),
+        ({"loss": "bpr"}, "compiled-batch"),
+        ({"optimizer": "lazy-adam"}, "torch"),
+    ],
+)
+def test_auto_takes_the_exact_loss_where_it_can(settings: dict[str, str], engine_name: str) -> None:
+    assert MODELS["mf"](epochs=1, **settings).fit(TRAIN, threads=1).engine == engine_name
+
+
+def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "SHARED", 3)
+    assert len(TRAIN) * 3 < TRAIN.num_users * TRAIN.num_items
+    chosen = engine_choice.resolve_sampler(MFConfig(), TRAIN)
+    assert (chosen.sampler, chosen.negatives) == ("shared", 3)

@@ -26,7 +26,7 @@ NEGATIVES = torch.tensor([[6, 2, 3]])
 
 
 def fresh(bias: bool = True, dim: int = 7) -> MFNet:
-    config = MFConfig(dim=dim, bias=bias, reg=REG)
+    config = MFConfig(dim=dim, bias=bias, reg=REG, loss="bce")
     net = MFNet(TRAIN.num_users, TRAIN.num_items, config, torch.Generator().manual_seed(0))
     if net.item_bias is not None:
         torch.nn.init.normal_(net.item_bias.weight, generator=torch.Generator().manual_seed(1))
@@ -181,7 +181,7 @@ def test_clipping_bounds_the_step() -> None:
 
 
 NETS = {
-    "mf": (MF, {"dim": 5, "bias": True, "reg": 0.2}),
+    "mf": (MF, {"dim": 5, "bias": True, "reg": 0.2, "cosine": False}),
     "gmf": (GMF, {"dim": 5, "reg": 0.2, "h": "free"}),
     "gmf-clipped": (GMF, {"dim": 5, "reg": 0.2}),
     "mlp": (MLP, {"tower": "8-6-4-3", "reg": 0.2, "reg_weights": 0.1}),
@@ -210,7 +210,7 @@ def test_batched_epochs_agree_with_torch(net: str, loss: str, optimizer: str, th
 @pytest.mark.parametrize("net", list(NETS))
 def test_one_batched_step_agrees_with_torch(net: str) -> None:
     kind, settings = NETS[net]
-    shared = {**settings, "epochs": 1, "negatives": 3, "batch_size": len(TRAIN), "lr": 0.01}
+    shared = {**settings, "loss": "bce", "epochs": 1, "negatives": 3, "batch_size": len(TRAIN), "lr": 0.01}
     by_torch = kind(**shared, engine="torch").fit(TRAIN, seed=3, threads=1).arrays()
     compiled = kind(**shared, engine="compiled").fit(TRAIN, seed=3, threads=2).arrays()
     for name, value in by_torch.items():

@@ -411,7 +411,7 @@ def test_tuned_halves_give_their_shapes_and_runs_to_the_neumf(tmp_path: Path) ->
 
 
 def test_tuning_that_fails_is_a_result_and_the_others_go_on(tmp_path: Path) -> None:
-    broken = TUNED.replace("epochs = 2", 'epochs = 2\noptimizer = "sgd"\nlr = 1e30')
+    broken = TUNED.replace("epochs = 2", 'epochs = 2\nloss = "bce"\noptimizer = "sgd"\nlr = 1e30')
     failed, popularity = execute_tuned(write(tmp_path, FULL, broken, POPULARITY), tmp_path, TuningWatcher())
     assert "A trial of mf must complete; none did." in failed.error
     assert popularity.error is None

@@ -23,7 +23,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ials": {"dim": 8},
     "multi-vae": {"hidden": 32, "dim": 8, "lr": 0.01},
     "bpr-mf": {"dim": 8, "epochs": 40, "hardness": 1},
-    "mf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
     "gmf": {"dim": 8, "epochs": 40, "batch_size": 64, "lr": 0.03},
     "mlp": {"tower": "16-8-8", "epochs": 60, "batch_size": 64, "lr": 0.02, "reg": 0.001},
     "neumf": {"dim": 4, "tower": "8-4", "epochs": 30, "batch_size": 64, "lr": 0.02, "reg": 0.03, "reg_mlp": 0.03},
@@ -171,7 +170,7 @@ def test_settings_may_be_texts() -> None:
 @pytest.mark.parametrize("name", ["mf", "gmf", "mlp", "neumf"])
 @pytest.mark.parametrize("sampler", ["uniform", "popularity", "shared", "in-batch"])
 def test_every_net_trains_with_every_loss_and_sampler(name: str, loss: str, sampler: str) -> None:
-    settings = {**SETTINGS[name], "loss": loss, "sampler": sampler, "epochs": 25, "reg": 0.0}
+    settings = {**SETTINGS.get(name, {}), "loss": loss, "sampler": sampler, "epochs": 25, "reg": 0.0}
     model = MODELS[name](**settings).fit(TRAIN, seed=0, threads=1)
     random = MODELS[name](**{**settings, "lr": 1e-9, "epochs": 1}).fit(TRAIN, seed=0, threads=1)
     own = TRAIN.csr().toarray() > 0

@@ -18,6 +18,9 @@ from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
+# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead.
+SHARED = 512
+
 
 def make_engine(
     net: Net, config: NeuralConfig, train: Interactions, *, seed: int, device: str, threads: int | None
@@ -35,6 +38,7 @@ def make_engine(
     Raises:
         ConfigError: If the device is absent, or `engine=compiled` is asked of a net or setting it does not know.
     """
+    config = resolve_sampler(config, train)
     kind = _compiled_kind(net, config) if COMPILED and config.engine != "torch" else None
     chosen = torch.device("cpu") if kind == "sgd" and device == "auto" else resolve_device(device)
     kind = kind if chosen.type == "cpu" else None
@@ -74,6 +78,16 @@ def make_engine(
         hardness=config.hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
         seed=seed,
     )  # fmt: skip
+
+
+def resolve_sampler(config: NeuralConfig, train: Interactions) -> NeuralConfig:
+    """Returns the config with `sampler=auto` made one of the others, by the loss and by what the exact one costs."""
+    if config.sampler != "auto":
+        return config
+    if config.loss != "softmax":
+        return config.model_copy(update={"sampler": "uniform"})
+    exact = train.num_users * train.num_items <= SHARED * len(train) and config.optimizer != "lazy-adam"
+    return config.model_copy(update={"sampler": "all"} if exact else {"sampler": "shared", "negatives": SHARED})
 
 
 def batch_size_for(config: NeuralConfig, num_positives: int) -> int:

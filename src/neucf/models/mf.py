@@ -32,7 +32,7 @@ class MFNet(Net):
 
     def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.cosine, self.reg = config.cosine, config.reg
+        self.cosine, self.reg = config.cosine and config.loss == "softmax", config.reg
         self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
         self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
@@ -78,11 +78,18 @@ class MFNet(Net):
 class MFConfig(NeuralConfig):
     """Settings of mf."""
 
-    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(64, ge=1, le=4096, description="Length D of an embedding.")
+    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(128, ge=1, le=4096, description="Length D of an embedding.")
     bias: bool = Field(False, description="Whether each item has a bias.")
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
-        False, description="Whether logits are cosines, as suits a softmax loss."
+        True, description="Whether logits are cosines, with the softmax loss; with others they are products."
     )
+    # Of the losses, the softmax over cosines was best on validation on ml-latest-small and ml-100k (docs/results.md).
+    loss: LossName = Field("softmax", description="What training minimises.")
+    temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
+        0.15, gt=0, description="Divides the logits of the softmax loss."
+    )
+    lr: Annotated[float, Tunable(5e-4, 0.1, log=True)] = Field(0.02, gt=0, description="Learning rate.")
+    epochs: Annotated[int, Tunable(10, 80, log=True)] = Field(30, ge=1, description="Horizon of the schedule.")
 
 
 class MF(NeuralModel):

@@ -23,10 +23,11 @@ class NeuralConfig(TrainedConfig):
         1.0, gt=0, description="Divides the logits of the softmax loss."
     )
     sampler: SamplerName = Field(
-        "uniform",
-        description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax.",
+        "auto",
+        description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax. "
+        "`auto` is uniform; for softmax all, if that is no more than 512 a positive, else 512 shared.",
     )
-    negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "uniform"))] = Field(
+    negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
     )
     power: Annotated[float, Tunable(0.25, 1.0, when=("sampler", "popularity"))] = Field(

@@ -25,6 +25,9 @@ from neucf.serving.search import search_titles
 if TYPE_CHECKING:
     from neucf.serving.events import Event
 
+# Letters of a text too short to be taken for a misspelling.
+_SHORT = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -156,7 +159,7 @@ class Live:
         return self.service.similar(self.item_ids.as_id(item_id), k, filters=options.filters)
 
     def find(self, text: str, k: int) -> list[dict[str, Any]]:
-        """Returns up to K items whose titles hold every word of a text, in any case, then those nearly spelt so.
+        """Returns up to K items whose titles hold every word of a text, in any case, or else nearly.
 
         Titles that begin with the text come first, and among equals what is popular. Where no titles are known,
         ids are looked through instead.
@@ -169,9 +172,8 @@ class Live:
         found = np.flatnonzero(holds.to_numpy())
         begins = titles.gather(found).str.starts_with(wanted).to_numpy()
         best = found[np.lexsort((-self._counts[found], ~begins))][:k].tolist()
-        if len(best) < k:
-            near = [each.item for each in search_titles(self.service.catalogue, text, k)]
-            best += [item for item in near if item not in best][: k - len(best)]
+        if not best and sum(map(str.isalnum, text)) > _SHORT:
+            best = [each.item for each in search_titles(self.service.catalogue, text, k)]
         return [self.service.described(item) for item in best]
 
     @cached_property

@@ -14,7 +14,7 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.sampling import Known, alias_table, draw_negatives, known_items
 
-SamplerName: TypeAlias = Literal["uniform", "popularity", "shared", "in-batch", "all"]
+SamplerName: TypeAlias = Literal["auto", "uniform", "popularity", "shared", "in-batch", "all"]
 
 
 @dataclass(frozen=True, slots=True)
