@@ -145,7 +145,9 @@ def test_comparing_needs_no_second_look_at_the_test_part(tmp_path: Path, monkeyp
 
 
 def test_a_failed_model_leaves_the_others_compared(tmp_path: Path) -> None:
-    recipe = write(tmp_path, COMPARED, POPULARITY, MF, MF_WIDE.replace("lr = 0.05", 'optimizer = "sgd"\nlr = 1e30'))
+    recipe = write(
+        tmp_path, COMPARED, POPULARITY, MF, MF_WIDE.replace("lr = 0.05", 'loss = "bce"\noptimizer = "sgd"\nlr = 1e30')
+    )
     board = Leaderboard.of(recipe, execute(recipe, tmp_path / "out"))
     assert [row.label for row in board.comparisons.rows] == ["mf"]
     assert board.failed

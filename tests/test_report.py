@@ -133,7 +133,7 @@ def test_the_sampled_protocol_has_a_report_too(tmp_path: Path, neucf: Call) -> N
 
 
 def test_a_failed_model_is_in_the_table(tmp_path: Path, neucf: Call) -> None:
-    write(tmp_path, COMPARED, POPULARITY, MF.replace("lr = 0.05", 'optimizer = "sgd"\nlr = 1e30'))
+    write(tmp_path, COMPARED, POPULARITY, MF.replace("lr = 0.05", 'loss = "bce"\noptimizer = "sgd"\nlr = 1e30'))
     assert neucf("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1).code == 1
     text = Page(tmp_path / "out" / "report.html").text
     assert "failed" in text

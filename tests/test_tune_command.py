@@ -87,7 +87,18 @@ def test_the_test_part_waits_where_it_is_asked_to(data: Path, tmp_path: Path, ne
 
 
 def test_failed_trials_are_shown_with_their_reason(data: Path, tmp_path: Path, neucf: Call) -> None:
-    wild = ("--set", "optimizer=sgd", "--set", "lr=1e30", "--trials", 2, "--out", tmp_path / "study")
+    wild = (
+        "--set",
+        "loss=bce",
+        "--set",
+        "optimizer=sgd",
+        "--set",
+        "lr=1e30",
+        "--trials",
+        2,
+        "--out",
+        tmp_path / "study",
+    )
     done = neucf("tune", data, *QUICK, *wild)
     assert done.code == 1
     assert done.err.strip().splitlines()[-1].startswith("Error: A trial of mf must complete; none did. The last: ")

@@ -316,7 +316,7 @@ def test_a_failed_trial_counts_and_keeps_its_reason(tmp_path: Path, trouble: str
 
 
 def test_a_real_divergence_is_a_failed_trial_and_none_complete_is_an_error(tmp_path: Path) -> None:
-    broken = replace(MF, settings={**MF.settings, "optimizer": "sgd", "lr": 1e30, "epochs": 2})
+    broken = replace(MF, settings={**MF.settings, "loss": "bce", "optimizer": "sgd", "lr": 1e30, "epochs": 2})
     with pytest.raises(TrainingError, match=r"A trial of mf must complete; none did\. The last: .*finite"):
         study(broken, tmp_path, 3)
 
