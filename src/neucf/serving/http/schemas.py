@@ -37,7 +37,7 @@ class EventBody(BaseModel):
         None, description="A rating; absent for what has none, such as a click."
     )
     timestamp: Timestamp | None = Field(
-        None, description="When it happened, in the unit of the data's times; absent for now."
+        None, description="When it happened, in seconds since 1970; absent for now."
     )
 
 
