@@ -36,9 +36,7 @@ class EventBody(BaseModel):
     value: Annotated[float, Field(strict=True, allow_inf_nan=False)] | None = Field(
         None, description="A rating; absent for what has none, such as a click."
     )
-    timestamp: Timestamp | None = Field(
-        None, description="When it happened, in seconds since 1970; absent for now."
-    )
+    timestamp: Timestamp | None = Field(None, description="When it happened, in seconds since 1970; absent for now.")
 
 
 class StoredEvent(BaseModel):
