@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
@@ -63,10 +64,9 @@ class CatalogueEngine:
     ) -> None:  # fmt: skip
         self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
         self.seed, self.device = seed, device
-        matrix = train.csr()
-        self.indptr, self.indices = matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64)
-        self.num_positives, self.num_items = len(self.indices), train.num_items
-        self.active = np.flatnonzero(np.diff(self.indptr) > 0)
+        self.matrix = train.csr()
+        self.num_positives, self.num_items = len(train), train.num_items
+        self.active = np.flatnonzero(np.diff(self.matrix.indptr) > 0)
         wanted = len(self.active) / _STEPS if not batch_size else batch_size * len(self.active) / self.num_positives
         self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, _LOGITS // self.num_items)))
         self.all_items = torch.arange(self.num_items, device=device)
@@ -100,7 +100,7 @@ class CatalogueEngine:
         """Takes one step on users (B,); returns the loss before it, penalties excluded, and the number of positives."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        rows, items, counts = self._positives(self.indptr, self.indices, users)
+        rows, items, counts = self._positives(self.matrix[users])
         logits = self._logits(users)
         loss: Tensor = _Softmax.apply(logits, rows, items, counts)
         loss.backward()
@@ -121,7 +121,7 @@ class CatalogueEngine:
         users, total = np.flatnonzero(np.diff(matrix.indptr) > 0), 0.0
         for start in range(0, len(users), self.users_a_batch):
             some = users[start : start + self.users_a_batch]
-            rows, items, _ = self._positives(matrix.indptr, matrix.indices.astype(np.int64), some)
+            rows, items, _ = self._positives(matrix[some])
             total += float(nn.functional.cross_entropy(self._logits(some)[rows], items, reduction="sum"))
         return total / max(len(valid), 1)
 
@@ -141,13 +141,12 @@ class CatalogueEngine:
         vectors = self.net.user_vectors(torch.from_numpy(users).to(self.device))
         return self.net.grid(vectors, self.all_items).float() / self.temperature
 
-    def _positives(self, indptr: Any, indices: Any, users: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the place of each positive's user in the batch (P,), its item (P,), and how many each has (B,)."""
-        starts, counts = indptr[users], indptr[users + 1] - indptr[users]
-        rows = np.repeat(np.arange(len(users)), counts)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        items = indices[np.repeat(starts, counts) + within]
-        return tuple(torch.from_numpy(np.asarray(each, np.int64)).to(self.device) for each in (rows, items, counts))  # type: ignore[return-value]
+    def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""
+        counts = np.diff(histories.indptr)
+        rows = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        items, sizes = torch.from_numpy(histories.indices.astype(np.int64)), torch.from_numpy(counts)
+        return rows.to(self.device), items.to(self.device), sizes.to(self.device)
 
     @torch.no_grad()
     def _add_penalties(self, users: Tensor, items: Tensor, counts: Tensor) -> None:
