@@ -12,6 +12,7 @@ from neucf.errors import ConfigError
 from neucf.models import engine_choice
 from neucf.models.mf import MFConfig, MFNet
 from neucf.recommender import to_numpy
+from neucf.training import catalogue_loss
 from neucf.training.catalogue import CatalogueEngine
 
 TRAIN, VALID = planted()
@@ -98,6 +99,40 @@ def test_auto_takes_the_exact_loss_where_it_can(settings: dict[str, str], engine
 
 def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_choice, "SHARED", 3)
+    monkeypatch.setattr(engine_choice, "SHARED_PRODUCTS", 3)
     assert len(TRAIN) * 3 < TRAIN.num_users * TRAIN.num_items
-    chosen = engine_choice.resolve_sampler(MFConfig(), TRAIN)
+    chosen = engine_choice.resolve_sampler(MFConfig(), TRAIN, net())
     assert (chosen.sampler, chosen.negatives) == ("shared", 3)
+
+
+@pytest.mark.parametrize("size", [0.3, 30.0])  # of vectors whose logits are safe to exponentiate, and of some that are not
+@pytest.mark.parametrize("tile", [16, 2048])
+def test_the_softmax_of_products_and_its_gradients(monkeypatch: pytest.MonkeyPatch, size: float, tile: int) -> None:
+    monkeypatch.setattr(catalogue_loss, "_TILE", tile)
+    generator = torch.Generator().manual_seed(0)
+    x, y = (size * torch.randn(rows, 5, generator=generator, dtype=torch.float32) for rows in (4, 100))
+    rows, items = torch.tensor([0, 0, 1, 3, 3, 3]), torch.tensor([5, 99, 7, 0, 7, 31])
+    ours = [each.clone().requires_grad_() for each in (x, y)]
+    theirs = [each.double().requires_grad_() for each in (x, y)]
+    loss = catalogue_loss.product_softmax(*ours, rows, items, temperature=0.4)
+    expected = torch.nn.functional.cross_entropy((theirs[0] @ theirs[1].T / 0.4)[rows], items)
+    (3 * loss).backward()
+    (3 * expected).backward()
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine.grad.double(), other.grad, rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_bf16_is_near_float32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (
+        torch.nn.functional.normalize(torch.randn(rows, 64, generator=generator)).requires_grad_() for rows in (50, 900)
+    )
+    rows, items = torch.arange(50), torch.arange(50) * 3
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        loss = catalogue_loss.product_softmax(x, y, rows, items, temperature=0.1, dtype=dtype)
+        found.append((loss, *torch.autograd.grad(loss, (x, y))))
+    assert float(found[1][0].detach()) == pytest.approx(float(found[0][0].detach()), rel=2e-3)
+    for exact, near in zip(found[0][1:], found[1][1:], strict=True):
+        assert float((near - exact).norm() / exact.norm()) < 0.01

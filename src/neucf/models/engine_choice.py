@@ -13,13 +13,15 @@ from neucf.kernels.compile import COMPILED, num_threads
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.batched import BatchedEngine
 from neucf.training.catalogue import CatalogueEngine
+from neucf.training.catalogue_loss import temperature_for
 from neucf.training.engines import Engine, TorchEngine
 from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
-# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead.
-SHARED = 512
+# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead: of any net,
+# and of one whose logits are products, which are worked out tile by tile.
+SHARED, SHARED_PRODUCTS = 512, 8192
 
 
 def make_engine(
@@ -38,7 +40,8 @@ def make_engine(
     Raises:
         ConfigError: If the device is absent, or `engine=compiled` is asked of a net or setting it does not know.
     """
-    config = resolve_sampler(config, train)
+    config = resolve_sampler(config, train, net)
+    temperature = temperature_for(config.temperature, train.num_items)
     kind = _compiled_kind(net, config) if COMPILED and config.engine != "torch" else None
     chosen = torch.device("cpu") if kind == "sgd" and device == "auto" else resolve_device(device)
     kind = kind if chosen.type == "cpu" else None
@@ -56,8 +59,8 @@ def make_engine(
             )
         return CatalogueEngine(
             net, train,
-            optimizer=config.optimizer, batch_size=config.batch_size, temperature=config.temperature,
-            reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen,
+            optimizer=config.optimizer, batch_size=config.batch_size, temperature=temperature,
+            reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen, precision=config.precision,
         )  # fmt: skip
     batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
@@ -69,24 +72,25 @@ def make_engine(
     if kind == "batch":
         return BatchedEngine(
             net, config.loss, sampler, train,
-            batch_size=batch_size, temperature=config.temperature, lazy=config.optimizer == "lazy-adam",
+            batch_size=batch_size, temperature=temperature, lazy=config.optimizer == "lazy-adam",
             reg_weights=config.reg_weights, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
     return TorchEngine(
         net, config.loss, sampler, train,
-        optimizer=config.optimizer, batch_size=batch_size, temperature=config.temperature,
+        optimizer=config.optimizer, batch_size=batch_size, temperature=temperature,
         hardness=config.hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
         seed=seed,
     )  # fmt: skip
 
 
-def resolve_sampler(config: NeuralConfig, train: Interactions) -> NeuralConfig:
+def resolve_sampler(config: NeuralConfig, train: Interactions, net: Net) -> NeuralConfig:
     """Returns the config with `sampler=auto` made one of the others, by the loss and by what the exact one costs."""
     if config.sampler != "auto":
         return config
     if config.loss != "softmax":
         return config.model_copy(update={"sampler": "uniform"})
-    exact = train.num_users * train.num_items <= SHARED * len(train) and config.optimizer != "lazy-adam"
+    worth = SHARED if net.product(torch.zeros(1, dtype=torch.int64)) is None else SHARED_PRODUCTS
+    exact = train.num_users * train.num_items <= worth * len(train) and config.optimizer != "lazy-adam"
     return config.model_copy(update={"sampler": "all"} if exact else {"sampler": "shared", "negatives": SHARED})
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from neucf.data.interactions import IntArray
 from neucf.models.neural_config import NeuralConfig
+from neucf.training.catalogue_loss import temperature_for
 from neucf.training.nets import Net
 
 # Few, small steps: training stops early too, and a vector taken to its optimum fits the history and little else.
@@ -30,6 +31,8 @@ def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tenso
     Each step takes the expectation over the next items of a seeded order of the catalogue, the same for everybody, so
     a user's vector never depends on who else is asked for. The start is the mean user; Adam moves the vectors alone.
     """
+    temperature = temperature_for(config.temperature, histories.shape[1])
+    config = config.model_copy(update={"temperature": temperature})
     matrix = csr_array(histories)
     matrix.sort_indices()
     device = next(net.parameters()).device

@@ -63,6 +63,10 @@ class GMFNet(Net):
         users, items = self.tables()
         return Parts(product=(users, items), h=self.h, bias=self.bias)
 
+    def product(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns p, h within it, and q; the bias is the same for every item."""
+        return self.user_embedding(users) * self.h, self.item_embedding.weight
+
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D)."""
         return (self.user_embedding(users),)

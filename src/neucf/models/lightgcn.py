@@ -19,6 +19,7 @@ from neucf.models.base import Arrays
 from neucf.models.config import Tunable
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
+from neucf.training.catalogue_loss import temperature_for
 from neucf.training.graph import Floats, Graph, GraphEngine, inverse_roots, unit_rows
 from neucf.training.losses import LossName
 
@@ -29,25 +30,31 @@ _WORTH_THREADS = 1 << 23
 class LightGCNConfig(TrainedConfig):
     """Settings of lightgcn."""
 
-    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(64, ge=1, le=4096, description="Length D of an embedding.")
+    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(128, ge=1, le=4096, description="Length D of an embedding.")
     layers: Annotated[int, Tunable(1, 4)] = Field(2, ge=1, le=64, description="Propagations K over the graph.")
     loss: LossName = Field("softmax", description="What training minimises.")
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
-        0.15, gt=0, description="Divides the logits of the softmax loss."
+        0.0,
+        ge=0,
+        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
     )
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
         True, description="Whether logits are cosines, as suits a softmax loss."
     )
     negatives: int = Field(
-        1024, ge=1, le=65_536, description="Negatives N, shared by the batch with softmax, else of each positive."
+        0,
+        ge=0,
+        le=65_536,
+        description="Negatives N, shared by the batch with softmax, else of each positive; 0 takes the whole catalogue "
+        "with softmax, else 1.",
     )
-    lr: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(0.01, gt=0, description="Learning rate, falling to 0.")
+    lr: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(0.02, gt=0, description="Learning rate, falling to 0.")
     reg: Annotated[float, Tunable(0.0, 0.05)] = Field(
         0.0, ge=0, description="L2 strength on the embeddings before propagation."
     )
     batch_size: int = Field(0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch.")
     init_std: float = Field(0.1, gt=0, description="Deviation of the initial embeddings.")
-    epochs: Annotated[int, Tunable(20, 80, log=True)] = Field(40, ge=1, description="Horizon of the schedule.")
+    epochs: Annotated[int, Tunable(20, 80, log=True)] = Field(20, ge=1, description="Horizon of the schedule.")
     eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
 
 
@@ -84,7 +91,7 @@ class LightGCN(TrainedModel):
         count = num_threads(threads) if len(train) * config.dim >= _WORTH_THREADS else 1
         with torch_threads(count):
             engine = GraphEngine(
-                train, dim=config.dim, layers=config.layers, loss=config.loss, temperature=config.temperature,
+                train, dim=config.dim, layers=config.layers, loss=config.loss, temperature=temperature_for(config.temperature, train.num_items),
                 cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
                 reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
             )  # fmt: skip

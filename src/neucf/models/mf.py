@@ -52,6 +52,13 @@ class MFNet(Net):
         users, items, *bias = self.tables()
         return Parts(product=(users, items), item_bias=bias[0] if bias else None)
 
+    def product(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the vectors as they are scaled; an item's bias meets a user's 1."""
+        left, right = self._scaled(self.user_embedding(users)), self._scaled(self.item_embedding.weight)
+        if self.item_bias is None:
+            return left, right
+        return torch.cat([left, torch.ones_like(left[:, :1])], 1), torch.cat([right, self.item_bias.weight], 1)
+
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
         """Returns p_u (..., D)."""
         return (self.user_embedding(users),)
@@ -78,18 +85,21 @@ class MFNet(Net):
 class MFConfig(NeuralConfig):
     """Settings of mf."""
 
-    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(128, ge=1, le=4096, description="Length D of an embedding.")
+    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of an embedding.")
     bias: bool = Field(False, description="Whether each item has a bias.")
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
         True, description="Whether logits are cosines, with the softmax loss; with others they are products."
     )
-    # Of the losses, the softmax over cosines was best on validation on ml-latest-small and ml-100k (docs/results.md).
+    # Of the losses, the softmax over cosines was best on validation on ml-latest-small, ml-100k and gowalla, and most of
+    # all over the whole catalogue (docs/results.md).
     loss: LossName = Field("softmax", description="What training minimises.")
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
-        0.15, gt=0, description="Divides the logits of the softmax loss."
+        0.0,
+        ge=0,
+        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
     )
     lr: Annotated[float, Tunable(5e-4, 0.1, log=True)] = Field(0.02, gt=0, description="Learning rate.")
-    epochs: Annotated[int, Tunable(10, 80, log=True)] = Field(30, ge=1, description="Horizon of the schedule.")
+    epochs: Annotated[int, Tunable(10, 80, log=True)] = Field(20, ge=1, description="Horizon of the schedule.")
 
 
 class MF(NeuralModel):
@@ -125,7 +135,6 @@ class BprMFConfig(MFConfig):
     """Settings of bpr-mf: mf with the BPR loss, and defaults chosen for it."""
 
     loss: LossName = Field("bpr", description="What training minimises.")
-    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of an embedding.")
     optimizer: OptimizerName = Field("sgd", description="`adam` moves every row each step, `lazy-adam` those touched.")
     batch_size: int = Field(1, ge=0, description="Positives a step; 1 with `sgd` visits users in blocks, in cache.")
     negatives: Annotated[int, Tunable()] = Field(1, ge=1, le=65_536, description="Negatives N of each positive.")

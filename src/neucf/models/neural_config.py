@@ -8,6 +8,7 @@ from pydantic import Field
 
 from neucf.models.config import Tunable
 from neucf.models.trained import TrainedConfig
+from neucf.training.catalogue_loss import Precision
 from neucf.training.losses import LossName
 from neucf.training.nets import InitName
 from neucf.training.optimizers import OptimizerName
@@ -20,12 +21,14 @@ class NeuralConfig(TrainedConfig):
 
     loss: LossName = Field("bce", description="What training minimises.")
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
-        1.0, gt=0, description="Divides the logits of the softmax loss."
+        1.0,
+        ge=0,
+        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286, as suits cosines.",
     )
     sampler: SamplerName = Field(
         "auto",
         description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax. "
-        "`auto` is uniform; for softmax all, if that is no more than 512 a positive, else 512 shared.",
+        "`auto` is uniform; for softmax all, if that is no more than 512 a positive (8192 for products), else 512 shared.",
     )
     negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
@@ -53,4 +56,8 @@ class NeuralConfig(TrainedConfig):
     init: InitName = Field("normal", description="How embeddings start.")
     init_std: float = Field(0.1, ge=0, description="Deviation of `init=normal`.")
     engine: Literal["auto", "torch", "compiled"] = Field("auto", description="What runs an epoch.")
-    precision: Literal["float32", "bf16"] = Field("float32", description="Of the forward pass on CUDA.")
+    precision: Precision = Field(
+        "auto",
+        description="Of products over the catalogue, `auto` bf16 where the device has it, and of the forward pass of "
+        "other losses on CUDA, `auto` float32.",
+    )

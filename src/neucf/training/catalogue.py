@@ -11,12 +11,15 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_softmax
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 
-# Logits (B, I) held at once, and steps an epoch where neither they nor the batch size ask for more.
-_LOGITS, _STEPS = 1 << 23, 16
+# Logits (B, I) held at once, by a net in general and by one whose logits are products.
+_LOGITS, _PRODUCTS = 1 << 23, 1 << 26
+# Steps an epoch and users a step, at least and at most, where neither logits nor the batch size ask for more.
+_STEPS, _USERS = 16, 1024
 
 
 class _Softmax(torch.autograd.Function):
@@ -51,6 +54,7 @@ class CatalogueEngine:
         temperature: Divides the logits.
         reg_weights: L2 strength on everything that is no embedding table.
         clip: Largest gradient norm; 0 leaves gradients alone.
+        precision: Of products over the catalogue.
         seed: Keys order and dropout, with the epoch.
         device: Where the net lies.
     """
@@ -60,15 +64,19 @@ class CatalogueEngine:
 
     def __init__(
         self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
-        reg_weights: float, clip: float, seed: int, device: torch.device,
+        reg_weights: float, clip: float, seed: int, device: torch.device, precision: Precision = "float32",
     ) -> None:  # fmt: skip
         self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
         self.seed, self.device = seed, device
         self.matrix = train.csr()
         self.num_positives, self.num_items = len(train), train.num_items
         self.active = np.flatnonzero(np.diff(self.matrix.indptr) > 0)
-        wanted = len(self.active) / _STEPS if not batch_size else batch_size * len(self.active) / self.num_positives
-        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, _LOGITS // self.num_items)))
+        default = min(len(self.active) / _STEPS, _USERS)
+        wanted = batch_size * len(self.active) / self.num_positives if batch_size else default
+        some = torch.from_numpy(self.active[:1]).to(device)
+        limit = _LOGITS if net.product(some) is None else _PRODUCTS
+        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit // self.num_items)))
+        self.dtype = catalogue_dtype(precision, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
         table_weights = {id(table.embedding.weight) for table in self.tables}
@@ -101,8 +109,7 @@ class CatalogueEngine:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         rows, items, counts = self._positives(self.matrix[users])
-        logits = self._logits(users)
-        loss: Tensor = _Softmax.apply(logits, rows, items, counts)
+        loss = self._loss(users, rows, items, counts)
         loss.backward()
         self._add_penalties(torch.from_numpy(users).to(self.device), items, counts)
         if self.clip > 0:
@@ -135,6 +142,14 @@ class CatalogueEngine:
         self.net.load_state_dict(state["net"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_portable(optimizer, saved)
+
+    def _loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor, counts: Tensor) -> Tensor:
+        """Returns the mean loss of a batch's positives (P,)."""
+        sides = self.net.product(torch.from_numpy(users).to(self.device))
+        if sides is not None:
+            return product_softmax(*sides, rows, items, temperature=self.temperature, dtype=self.dtype)
+        loss: Tensor = _Softmax.apply(self._logits(users), rows, items, counts)
+        return loss
 
     def _logits(self, users: np.ndarray[Any, Any]) -> Tensor:
         """Returns logits (B, I) over the temperature."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
+from neucf.training.catalogue_loss import Precision
 from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
@@ -75,7 +76,7 @@ class TorchEngine:
         hardness: int = 1,
         reg_weights: float = 0.0,
         clip: float = 0.0,
-        precision: Literal["float32", "bf16"] = "float32",
+        precision: Precision = "float32",
         seed: int = 0,
     ) -> None:
         self.net, self.sampler = net, sampler

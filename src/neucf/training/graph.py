@@ -17,6 +17,7 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED, spread
 from neucf.kernels.graph import spread_rows
 from neucf.training.als import row_blocks
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_softmax
 from neucf.training.engines import State, diverged, penalty_shares
 from neucf.training.losses import LossName, make_loss
 from neucf.training.optimizers import load_portable, portable
@@ -107,12 +108,13 @@ class GraphEngine:
         loss: The loss's name.
         temperature: Of the softmax loss.
         cosine: Whether propagated embeddings have length 1 in logits.
-        negatives: N: distinct ones for the batch with softmax, else each positive's own.
+        negatives: N: distinct ones for the batch with softmax, the whole catalogue if 0; else each positive's own.
         batch_size: Positives a step, about.
         reg: L2 strength on the embeddings of layer 0, by how often positives and negatives meet them.
         init_std: Deviation of the initial embeddings.
         seed: Draws these, and keys order and negatives.
         threads: Threads that share the graph's rows.
+        precision: Of products over the whole catalogue.
 
     Attributes:
         users: (U, D) of layer 0.
@@ -125,6 +127,7 @@ class GraphEngine:
     def __init__(
         self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
         negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
+        precision: Precision = "auto",
     ) -> None:  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         tables = [
@@ -136,7 +139,9 @@ class GraphEngine:
         self.factors = (np.empty_like(self.users), np.empty_like(self.items))
         self.loss_name, self.loss, self.temperature = loss, make_loss(loss, temperature), temperature
         self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
-        self.num_negatives = min(negatives, train.num_items) if loss == "softmax" else negatives
+        self.whole = loss == "softmax" and negatives == 0
+        self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
+        self.dtype = catalogue_dtype(precision, torch.device("cpu"))
         self.sampler = NegativeSampler(
             train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
         )
@@ -233,6 +238,10 @@ class GraphEngine:
         # (B, D), (P, D)
         own = self._rows(users, batch.users)
         rows = torch.from_numpy(batch.rows)
+        if self.whole:
+            table = functional.normalize(items, dim=-1) if self.cosine else items
+            positives = torch.from_numpy(batch.items)
+            return product_softmax(own, table, rows, positives, temperature=self.temperature, dtype=self.dtype)
         pairs = functional.embedding(rows, own)
         positive = (pairs * self._rows(items, batch.items)).sum(-1)
         if self.loss_name == "softmax":

@@ -74,6 +74,14 @@ class Net(nn.Module, ABC):
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) of vectors (B, D) with each of items (C,), fast."""
 
+    def product(self, users: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Returns vectors (B, E) of users (B,) and (I, E) of all items, whose inner products are the logits.
+
+        Up to a constant; None where logits are no such products.
+        """
+        del users
+        return None
+
     def parts(self) -> Parts | None:
         """Returns the net taken apart; None where its logit has another form."""
         return None
