@@ -128,8 +128,8 @@ class CatalogueEngine:
         users, total = np.flatnonzero(np.diff(matrix.indptr) > 0), 0.0
         for start in range(0, len(users), self.users_a_batch):
             some = users[start : start + self.users_a_batch]
-            rows, items, _ = self._positives(matrix[some])
-            total += float(nn.functional.cross_entropy(self._logits(some)[rows], items, reduction="sum"))
+            rows, items, counts = self._positives(matrix[some])
+            total += float(self._loss(some, rows, items, counts)) * len(items)
         return total / max(len(valid), 1)
 
     def state(self) -> State:

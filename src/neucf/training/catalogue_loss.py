@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 Precision: TypeAlias = Literal["auto", "float32", "bf16"]
 # Items whose logits are worked on at once, while they are in the processor's cache.
@@ -15,34 +14,42 @@ _TILE = 2048
 _LARGEST = 60.0
 
 
-class _LogSums(torch.autograd.Function):
-    """Sum over B rows of weight_b ln sum_i exp(<x_b, y_i> / T); both gradients are worked out on the way forward."""
+class _ProductSoftmax(torch.autograd.Function):
+    """Mean over P positives of -ln softmax(x y^T / T); both gradients are worked out on the way forward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, weights: Tensor, temperature: float, dtype: torch.dtype) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype
+    ) -> Tensor:
         left, right = (x / temperature).to(dtype), y.to(dtype)
-        tile = _TILE if x.device.type == "cpu" else len(y)
-        # (B, I) exp(logit), (B,) their sums, (B, D) and (I, D)
+        tiles = torch.arange(len(y), device=x.device).split(_TILE if x.device.type == "cpu" else len(y))
+        # (B, I) exp(logit), and (B,) their sums
         powers = torch.empty(len(x), len(y), dtype=dtype, device=x.device)
-        sums, of_x, of_y = torch.zeros_like(weights), torch.zeros_like(x), torch.empty_like(y)
-        for start in range(0, len(y), tile):
-            items = slice(start, start + tile)
-            part = torch.exp(left @ right[items].T)
-            powers[:, items] = part
+        sums = torch.zeros(len(x), device=x.device)
+        for tile in tiles:
+            chosen = slice(int(tile[0]), int(tile[-1]) + 1)
+            powers[:, chosen] = part = torch.exp(left @ right[chosen].T)
             sums += part.sum(1, dtype=torch.float32)
-            of_x += part @ right[items]
-        scale = (weights / sums / temperature).unsqueeze(1)
+        loss = (sums[rows].log() - powers[rows, items].float().log()).sum() / max(len(rows), 1)
+        if not any(ctx.needs_input_grad):
+            return loss
+        # n_u softmax - 1 at each positive, over sum / n_u, which the smaller matrices are given back below
+        counts = torch.bincount(rows, minlength=len(x)).clamp(min=1)
+        powers.index_put_((rows, items), (-sums / counts)[rows].to(dtype), accumulate=True)
+        scale = (counts / sums / (temperature * max(len(rows), 1))).unsqueeze(1)
         scaled = (x * scale).to(dtype)
-        for start in range(0, len(y), tile):
-            items = slice(start, start + tile)
-            of_y[items] = powers[:, items].T @ scaled
+        of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
+        for tile in tiles:
+            chosen = slice(int(tile[0]), int(tile[-1]) + 1)
+            of_x += powers[:, chosen] @ right[chosen]
+            of_y[chosen] = powers[:, chosen].T @ scaled
         ctx.save_for_backward(of_x.mul_(scale), of_y)
-        return (weights * sums.log()).sum()
+        return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         of_x, of_y = ctx.saved_tensors
-        return of_x * upstream[0], of_y * upstream[0], None, None, None
+        return of_x * upstream[0], of_y * upstream[0], None, None, None, None
 
 
 def product_softmax(
@@ -51,20 +58,18 @@ def product_softmax(
     """Returns the mean over P positives of -ln softmax(x y^T / T) over all I items, as a scalar.
 
     Args:
-        x: Vectors of the batch's users (B, D).
+        x: Vectors of the batch's users (B, D), each of whom has a positive.
         y: Vectors of all items (I, D).
         rows: The row of `x` of each positive (P,).
         items: Its item (P,).
         temperature: T.
         dtype: In which the products over the catalogue are taken; sums are float32.
     """
-    positive = (functional.embedding(rows, x) * functional.embedding(items, y)).sum() / temperature
-    counts = torch.bincount(rows, minlength=len(x)).to(x.dtype)
     if _bound(x, y) <= _LARGEST * temperature:
-        total: Tensor = _LogSums.apply(x, y, counts, temperature, dtype)
-    else:
-        total = ((x @ y.T / temperature).logsumexp(1) * counts).sum()
-    return (total - positive) / max(len(rows), 1)
+        loss: Tensor = _ProductSoftmax.apply(x, y, rows, items, temperature, dtype)
+        return loss
+    logits = x @ y.T / temperature
+    return (logits.logsumexp(1)[rows] - logits[rows, items]).mean()
 
 
 def temperature_for(asked: float, num_items: int) -> float:
