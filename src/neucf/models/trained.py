@@ -14,6 +14,7 @@ from neucf.models.base import Model
 from neucf.models.config import Config, Tunable
 from neucf.recommender import Monitor
 from neucf.training.engines import Engine
+from neucf.training.pages import kept_pages
 from neucf.training.trainer import Plan, train
 
 
@@ -87,4 +88,5 @@ class TrainedModel(Model):
             rate=rate,
         )
         evaluable = valid is not None and len(valid) > 0
-        return train(engine, plan, valid, measure if evaluable else None, monitor)
+        with kept_pages():
+            return train(engine, plan, valid, measure if evaluable else None, monitor)
