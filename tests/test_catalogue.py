@@ -105,7 +105,9 @@ def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytes
     assert (chosen.sampler, chosen.negatives) == ("shared", 3)
 
 
-@pytest.mark.parametrize("size", [0.3, 30.0])  # of vectors whose logits are safe to exponentiate, and of some that are not
+@pytest.mark.parametrize(
+    "size", [0.3, 30.0]
+)  # of vectors whose logits are safe to exponentiate, and of some that are not
 @pytest.mark.parametrize("tile", [16, 2048])
 def test_the_softmax_of_products_and_its_gradients(monkeypatch: pytest.MonkeyPatch, size: float, tile: int) -> None:
     monkeypatch.setattr(catalogue_loss, "_TILE", tile)

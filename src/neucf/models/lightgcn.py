@@ -91,7 +91,8 @@ class LightGCN(TrainedModel):
         count = num_threads(threads) if len(train) * config.dim >= _WORTH_THREADS else 1
         with torch_threads(count):
             engine = GraphEngine(
-                train, dim=config.dim, layers=config.layers, loss=config.loss, temperature=temperature_for(config.temperature, train.num_items),
+                train, dim=config.dim, layers=config.layers, loss=config.loss,
+                temperature=temperature_for(config.temperature, train.num_items),
                 cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
                 reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
             )  # fmt: skip

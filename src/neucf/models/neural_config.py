@@ -23,12 +23,12 @@ class NeuralConfig(TrainedConfig):
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
         1.0,
         ge=0,
-        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286, as suits cosines.",
+        description="Divides the logits of the softmax loss; 0 goes by the catalogue: 1.66 / I^0.286, for cosines.",
     )
     sampler: SamplerName = Field(
         "auto",
         description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax. "
-        "`auto` is uniform; for softmax all, if that is no more than 512 a positive (8192 for products), else 512 shared.",
+        "`auto` is uniform; for softmax all, if it is at most 512 a positive (8192 for products), else 512 shared.",
     )
     negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."

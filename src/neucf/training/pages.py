@@ -17,8 +17,8 @@ _KEEP = {_TRIM_THRESHOLD: (1 << 31) - 1, _MMAP_MAX: 0}
 def kept_pages() -> Iterator[None]:
     """Makes glibc hold on to freed memory inside the block; elsewhere does nothing.
 
-    A step over a catalogue makes and drops dozens of matrices of tens of megabytes. Each would be mapped afresh, and the
-    kernel's clearing of its pages costs as much as the arithmetic (docs/results.md).
+    A step over a catalogue makes and drops dozens of matrices of tens of megabytes. Each would be mapped afresh, and
+    the kernel's clearing of its pages costs as much as the arithmetic (docs/results.md).
     """
     mallopt = _mallopt()
     if mallopt is None:
