@@ -19,8 +19,8 @@ from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
-# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead, by any net;
-# and by one whose logits are products, which are worked out tile by tile.
+# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead: by any
+# net, and by one whose logits are products, which are worked out tile by tile.
 SHARED, SHARED_PRODUCTS = 512, 8192
 
 

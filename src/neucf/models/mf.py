@@ -90,8 +90,8 @@ class MFConfig(NeuralConfig):
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
         True, description="Whether logits are cosines, with the softmax loss; with others they are products."
     )
-    # Of the losses, the softmax over cosines was best on validation on ml-latest-small, ml-100k and gowalla, most of all
-    # over the whole catalogue (docs/results.md).
+    # Of the losses, the softmax over cosines was best on validation on ml-latest-small, ml-100k and gowalla,
+    # most of all over the whole catalogue (docs/results.md).
     loss: LossName = Field("softmax", description="What training minimises.")
     temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
         0.0,
