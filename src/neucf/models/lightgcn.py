@@ -19,7 +19,7 @@ from neucf.models.base import Arrays
 from neucf.models.config import Tunable
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
-from neucf.training.catalogue_loss import temperature_for
+from neucf.training.catalogue_loss import TEMPERATURES, temperature_for
 from neucf.training.graph import Floats, Graph, GraphEngine, inverse_roots, unit_rows
 from neucf.training.losses import LossName
 
@@ -33,7 +33,7 @@ class LightGCNConfig(TrainedConfig):
     dim: Annotated[int, Tunable(16, 256, log=True)] = Field(128, ge=1, le=4096, description="Length D of an embedding.")
     layers: Annotated[int, Tunable(1, 4)] = Field(2, ge=1, le=64, description="Propagations K over the graph.")
     loss: LossName = Field("softmax", description="What training minimises.")
-    temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
+    temperature: Annotated[float, Tunable(choices=TEMPERATURES, when=("loss", "softmax"))] = Field(
         0.0,
         ge=0,
         description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",

@@ -15,6 +15,7 @@ from torch.nn import functional
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
+from neucf.training.catalogue_loss import TEMPERATURES
 from neucf.training.losses import LossName
 from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 from neucf.training.optimizers import OptimizerName
@@ -93,7 +94,7 @@ class MFConfig(NeuralConfig):
     # Of the losses, the softmax over cosines was best on validation on ml-latest-small, ml-100k and gowalla,
     # most of all over the whole catalogue (docs/results.md).
     loss: LossName = Field("softmax", description="What training minimises.")
-    temperature: Annotated[float, Tunable(0.05, 2.0, log=True, when=("loss", "softmax"))] = Field(
+    temperature: Annotated[float, Tunable(choices=TEMPERATURES, when=("loss", "softmax"))] = Field(
         0.0,
         ge=0,
         description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",

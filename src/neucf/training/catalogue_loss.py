@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 Precision: TypeAlias = Literal["auto", "float32", "bf16"]
+# What tuning looks among, 0 going by the catalogue's size (`temperature_for`).
+TEMPERATURES = (0.0, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.6, 1.0, 2.0)
 # Items whose logits are worked on at once, while they are in the processor's cache.
 _TILE = 2048
 # Logits within this need no maximum taken off: exp of them, summed over any catalogue, is within float32 and bfloat16.
