@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up import FIXED, FULL, GMF, MF, POPULARITY, PUBLISHED, write, write_sets
 
@@ -165,6 +165,7 @@ def test_charts_keep_proportions() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
+@example(-6.103515625e-05, 250001.0)
 def test_ticks_are_few_round_and_cover(low: float, span: float) -> None:
     found = ticks(low, low + span)
     assert 2 <= len(found) <= 12

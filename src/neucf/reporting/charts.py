@@ -154,7 +154,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    first, last = math.floor(low / step + 1e-12), math.ceil(high / step - 1e-12)
     return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
