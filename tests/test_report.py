@@ -166,6 +166,8 @@ def test_charts_keep_proportions() -> None:
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))
 @example(-6.103515625e-05, 250001.0)
+@example(0.0, 5e-324)
+@example(-1e6, 1e-9)
 def test_ticks_are_few_round_and_cover(low: float, span: float) -> None:
     found = ticks(low, low + span)
     assert 2 <= len(found) <= 12

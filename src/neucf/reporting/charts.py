@@ -150,7 +150,11 @@ def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Returns about `count` round numbers from at most `low` to at least `high`."""
-    span = (high - low) or abs(high) or 1.0
+    size = max(abs(low), abs(high))
+    span = high - low
+    if span <= 1e-9 * max(size, 1e-3):
+        # Too little to tell apart: what is drawn is one value
+        span = size if size > 1e-9 else 1.0
     rough = span / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
