@@ -105,15 +105,14 @@ def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytes
     assert (chosen.sampler, chosen.negatives) == ("shared", 3)
 
 
-@pytest.mark.parametrize(
-    "size", [0.3, 30.0]
-)  # of vectors whose logits are safe to exponentiate, and of some that are not
+# Of vectors whose logits are safe to exponentiate, and of some whose are not
+@pytest.mark.parametrize("size", [0.3, 30.0])
 @pytest.mark.parametrize("tile", [16, 2048])
 def test_the_softmax_of_products_and_its_gradients(monkeypatch: pytest.MonkeyPatch, size: float, tile: int) -> None:
     monkeypatch.setattr(catalogue_loss, "_TILE", tile)
     generator = torch.Generator().manual_seed(0)
     x, y = (size * torch.randn(rows, 5, generator=generator, dtype=torch.float32) for rows in (4, 100))
-    rows, items = torch.tensor([0, 0, 1, 2, 3, 3]), torch.tensor([5, 99, 7, 0, 7, 31])
+    rows, items = torch.tensor([0, 0, 1, 3, 3, 3]), torch.tensor([5, 99, 7, 0, 7, 31])
     ours = [each.clone().requires_grad_() for each in (x, y)]
     theirs = [each.double().requires_grad_() for each in (x, y)]
     loss = catalogue_loss.product_softmax(*ours, rows, items, temperature=0.4)

@@ -55,7 +55,9 @@ class TrainingBar:
         self._progress.stop()
 
     def __call__(self, record: EpochRecord) -> None:
-        """Shows an epoch."""
+        """Shows an epoch; the first is that of a new fit, such as a refit without validation."""
+        if record.epoch == 1:
+            self._reached = ""
         if record.valid_metrics and self._metric:
             self._reached = f"{metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0

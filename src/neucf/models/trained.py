@@ -14,7 +14,6 @@ from neucf.models.base import Model
 from neucf.models.config import Config, Tunable
 from neucf.recommender import Monitor
 from neucf.training.engines import Engine
-from neucf.training.pages import kept_pages
 from neucf.training.trainer import Plan, train
 
 
@@ -88,5 +87,4 @@ class TrainedModel(Model):
             rate=rate,
         )
         evaluable = valid is not None and len(valid) > 0
-        with kept_pages():
-            return train(engine, plan, valid, measure if evaluable else None, monitor)
+        return train(engine, plan, valid, measure if evaluable else None, monitor)

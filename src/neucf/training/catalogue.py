@@ -11,33 +11,16 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_softmax
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, product_softmax
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
+from neucf.training.pages import kept_pages
 
 # Logits (B, I) held at once, by a net in general and by one whose logits are products.
 _LOGITS, _PRODUCTS = 1 << 23, 1 << 26
 # Steps an epoch and users a step, at least and at most, where neither logits nor the batch size ask for more.
 _STEPS, _USERS = 16, 1024
-
-
-class _Softmax(torch.autograd.Function):
-    """Mean over P positives of -ln softmax(logits); its gradient takes the place of the logits, so both fit in one."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, rows: Tensor, items: Tensor, counts: Tensor) -> Tensor:
-        totals = logits.logsumexp(1)
-        loss = (totals[rows] - logits[rows, items]).mean()
-        # n_u softmax - 1 at each positive, over P
-        gradient = (logits - totals.unsqueeze(1)).exp_().mul_(counts.unsqueeze(1))
-        gradient.index_put_((rows, items), torch.full_like(rows, -1, dtype=gradient.dtype), accumulate=True)
-        ctx.save_for_backward(gradient.div_(len(rows)))
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        return ctx.saved_tensors[0] * upstream[0], None, None, None
 
 
 class CatalogueEngine:
@@ -88,6 +71,7 @@ class CatalogueEngine:
         """Logits: active users times I."""
         return len(self.active) * self.num_items
 
+    @kept_pages()
     def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
         """Visits every user once, in an order keyed by (seed, epoch)."""
         rng = np.random.default_rng([self.seed, epoch])
@@ -109,7 +93,7 @@ class CatalogueEngine:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         rows, items, counts = self._positives(self.matrix[users])
-        loss = self._loss(users, rows, items, counts)
+        loss = self._loss(users, rows, items)
         loss.backward()
         self._add_penalties(torch.from_numpy(users).to(self.device), items, counts)
         if self.clip > 0:
@@ -128,8 +112,8 @@ class CatalogueEngine:
         users, total = np.flatnonzero(np.diff(matrix.indptr) > 0), 0.0
         for start in range(0, len(users), self.users_a_batch):
             some = users[start : start + self.users_a_batch]
-            rows, items, counts = self._positives(matrix[some])
-            total += float(self._loss(some, rows, items, counts)) * len(items)
+            rows, items, _ = self._positives(matrix[some])
+            total += float(self._loss(some, rows, items)) * len(items)
         return total / max(len(valid), 1)
 
     def state(self) -> State:
@@ -143,18 +127,15 @@ class CatalogueEngine:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_portable(optimizer, saved)
 
-    def _loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor, counts: Tensor) -> Tensor:
+    def _loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor) -> Tensor:
         """Returns the mean loss of a batch's positives (P,)."""
-        sides = self.net.product(torch.from_numpy(users).to(self.device))
+        chosen = torch.from_numpy(users).to(self.device)
+        sides = self.net.product(chosen)
         if sides is not None:
             return product_softmax(*sides, rows, items, temperature=self.temperature, dtype=self.dtype)
-        loss: Tensor = _Softmax.apply(self._logits(users), rows, items, counts)
-        return loss
-
-    def _logits(self, users: np.ndarray[Any, Any]) -> Tensor:
-        """Returns logits (B, I) over the temperature."""
-        vectors = self.net.user_vectors(torch.from_numpy(users).to(self.device))
-        return self.net.grid(vectors, self.all_items).float() / self.temperature
+        # (B, I)
+        logits = self.net.grid(self.net.user_vectors(chosen), self.all_items).float() / self.temperature
+        return grid_softmax(logits, rows, items)
 
     def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
         """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""

@@ -1,4 +1,4 @@
-"""The softmax loss over a whole catalogue where logits are inner products: tile by tile."""
+"""The softmax loss over a whole catalogue; where logits are inner products, tile by tile."""
 
 from __future__ import annotations
 
@@ -16,6 +16,25 @@ _TILE = 2048
 _LARGEST = 60.0
 
 
+class _GridSoftmax(torch.autograd.Function):
+    """Mean over P positives of -ln softmax(logits); its gradient is worked out on the way forward."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+        totals = logits.logsumexp(1)
+        loss = (totals[rows] - logits[rows, items]).mean()
+        # n_u softmax - 1 at each positive, over P
+        counts = torch.bincount(rows, minlength=len(logits))
+        gradient = (logits - totals.unsqueeze(1)).exp_().mul_(counts.unsqueeze(1))
+        gradient.index_put_((rows, items), torch.full_like(rows, -1, dtype=gradient.dtype), accumulate=True)
+        ctx.save_for_backward(gradient.div_(len(rows)))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.saved_tensors[0] * upstream[0], None, None
+
+
 class _ProductSoftmax(torch.autograd.Function):
     """Mean over P positives of -ln softmax(x y^T / T); both gradients are worked out on the way forward."""
 
@@ -24,27 +43,26 @@ class _ProductSoftmax(torch.autograd.Function):
         ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype
     ) -> Tensor:
         left, right = (x / temperature).to(dtype), y.to(dtype)
-        tiles = torch.arange(len(y), device=x.device).split(_TILE if x.device.type == "cpu" else len(y))
+        tile = _TILE if x.device.type == "cpu" else len(y)
+        tiles = [slice(start, start + tile) for start in range(0, len(y), tile)]
         # (B, I) exp(logit), and (B,) their sums
         powers = torch.empty(len(x), len(y), dtype=dtype, device=x.device)
         sums = torch.zeros(len(x), device=x.device)
-        for tile in tiles:
-            chosen = slice(int(tile[0]), int(tile[-1]) + 1)
-            powers[:, chosen] = part = torch.exp(left @ right[chosen].T)
+        for some in tiles:
+            powers[:, some] = part = torch.exp(left @ right[some].T)
             sums += part.sum(1, dtype=torch.float32)
         loss = (sums[rows].log() - powers[rows, items].float().log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
         # n_u softmax - 1 at each positive, over sum / n_u, which the smaller matrices are given back below
-        counts = torch.bincount(rows, minlength=len(x)).clamp(min=1)
+        counts = torch.bincount(rows, minlength=len(x))
         powers.index_put_((rows, items), (-sums / counts)[rows].to(dtype), accumulate=True)
         scale = (counts / sums / (temperature * max(len(rows), 1))).unsqueeze(1)
         scaled = (x * scale).to(dtype)
         of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
-        for tile in tiles:
-            chosen = slice(int(tile[0]), int(tile[-1]) + 1)
-            of_x += powers[:, chosen] @ right[chosen]
-            of_y[chosen] = powers[:, chosen].T @ scaled
+        for some in tiles:
+            of_x += powers[:, some] @ right[some]
+            of_y[some] = powers[:, some].T @ scaled
         ctx.save_for_backward(of_x.mul_(scale), of_y)
         return loss
 
@@ -60,18 +78,26 @@ def product_softmax(
     """Returns the mean over P positives of -ln softmax(x y^T / T) over all I items, as a scalar.
 
     Args:
-        x: Vectors of the batch's users (B, D), each of whom has a positive.
+        x: Vectors of the batch's users (B, D).
         y: Vectors of all items (I, D).
         rows: The row of `x` of each positive (P,).
         items: Its item (P,).
         temperature: T.
         dtype: In which the products over the catalogue are taken; sums are float32.
     """
+    if not torch.is_grad_enabled():
+        # Leaves that require gradients say so all the same, and would have them worked out
+        x, y = x.detach(), y.detach()
     if _bound(x, y) <= _LARGEST * temperature:
         loss: Tensor = _ProductSoftmax.apply(x, y, rows, items, temperature, dtype)
         return loss
-    logits = x @ y.T / temperature
-    return (logits.logsumexp(1)[rows] - logits[rows, items]).mean()
+    return grid_softmax(x @ y.T / temperature, rows, items)
+
+
+def grid_softmax(logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+    """Returns the same mean from logits (B, I), already over the temperature, as a scalar."""
+    loss: Tensor = _GridSoftmax.apply(logits, rows, items)
+    return loss
 
 
 def temperature_for(asked: float, num_items: int) -> float:

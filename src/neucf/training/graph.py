@@ -21,6 +21,7 @@ from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_so
 from neucf.training.engines import State, diverged, penalty_shares
 from neucf.training.losses import LossName, make_loss
 from neucf.training.optimizers import load_portable, portable
+from neucf.training.pages import kept_pages
 from neucf.training.sampling import NegativeSampler
 
 Floats: TypeAlias = npt.NDArray[np.float32]
@@ -159,6 +160,7 @@ class GraphEngine:
         """Positives times (1 + negatives)."""
         return self.num_positives * (1 + self.num_negatives)
 
+    @kept_pages()
     def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
         """Visits every user once, with all positives, in an order keyed by (seed, epoch)."""
         order = np.random.default_rng([self.seed, epoch]).permutation(self.active)

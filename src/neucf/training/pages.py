@@ -1,4 +1,4 @@
-"""Keeps freed memory with the process while a model trains, so that each step does not fault its pages in anew."""
+"""Keeps freed memory with the process for an epoch, so that each step does not fault its pages in anew."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# glibc's mallopt: bytes of free heap to give back, blocks that may be mapped by themselves; and what both are at first.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-_DEFAULTS = {_TRIM_THRESHOLD: 128 << 10, _MMAP_MAX: 65_536}
+# glibc's mallopt: bytes of free heap to give back, bytes from which a block is mapped by itself, how many may be.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _KEEP = {_TRIM_THRESHOLD: (1 << 31) - 1, _MMAP_MAX: 0}
+# Setting any of them ends glibc's own adjustment of the first two, so they are left where large blocks had taken it.
+_AFTER = {_TRIM_THRESHOLD: 64 << 20, _MMAP_THRESHOLD: 32 << 20, _MMAP_MAX: 65_536}
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def kept_pages() -> Iterator[None]:
     try:
         yield
     finally:
-        for option, value in _DEFAULTS.items():
+        for option, value in _AFTER.items():
             mallopt(option, value)
         ctypes.CDLL(None).malloc_trim(0)
 
