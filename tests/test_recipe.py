@@ -177,7 +177,7 @@ def test_the_ncf_paper_is_met_by_its_own_protocol() -> None:
     assert paper.plan(paper.models[0]).refits
     assert (paper.evaluation.protocol, paper.evaluation.ks, paper.evaluation.select) == ("sampled", (10,), "ndcg@10")
     assert paper.by_label["neumf-pretrained"].halves == ("gmf", "mlp")
-    # He et al. 2017, tables 2 and 3, selected on test; Rendle et al. 2020; Ferrari Dacrema et al. 2019.
+    # He et al. 2017, tables 2 and 3, selected on test; Rendle et al. 2020; Ferrari Dacrema et al. 2019; irspack's example.
     published = {
         (number.beside, number.selected_on_test): (number.metrics["hit@10"], number.metrics.get("ndcg@10"))
         for number in paper.published.values()
@@ -190,6 +190,8 @@ def test_the_ncf_paper_is_met_by_its_own_protocol() -> None:
         ("neumf", True): (0.705, 0.426),
         ("neumf", False): (0.6725, 0.4011),
         ("neumf-pretrained", True): (0.730, 0.447),
+        ("item-knn", False): (0.6596, 0.3900),
+        ("ials", False): (0.7310, 0.4521),
     }
 
 

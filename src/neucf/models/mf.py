@@ -86,7 +86,9 @@ class MFNet(Net):
 class MFConfig(NeuralConfig):
     """Settings of mf."""
 
-    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of an embedding.")
+    dim: Annotated[int, Tunable(32, 1024, log=True)] = Field(
+        512, ge=1, le=4096, description="Length D of an embedding."
+    )
     bias: bool = Field(False, description="Whether each item has a bias.")
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
         True, description="Whether logits are cosines, with the softmax loss; with others they are products."
@@ -100,7 +102,8 @@ class MFConfig(NeuralConfig):
         description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
     )
     lr: Annotated[float, Tunable(5e-4, 0.1, log=True)] = Field(0.02, gt=0, description="Learning rate.")
-    epochs: Annotated[int, Tunable(10, 80, log=True)] = Field(20, ge=1, description="Horizon of the schedule.")
+    epochs: Annotated[int, Tunable(8, 64, log=True)] = Field(16, ge=1, description="Horizon of the schedule.")
+    eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
 
 
 class MF(NeuralModel):
@@ -135,6 +138,7 @@ class MF(NeuralModel):
 class BprMFConfig(MFConfig):
     """Settings of bpr-mf: mf with the BPR loss, and defaults chosen for it."""
 
+    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of an embedding.")
     loss: LossName = Field("bpr", description="What training minimises.")
     optimizer: OptimizerName = Field("sgd", description="`adam` moves every row each step, `lazy-adam` those touched.")
     batch_size: int = Field(1, ge=0, description="Positives a step; 1 with `sgd` visits users in blocks, in cache.")

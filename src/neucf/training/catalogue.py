@@ -20,7 +20,7 @@ from neucf.training.pages import kept_pages
 # Logits (B, I) held at once, by a net in general and by one whose logits are products.
 _LOGITS, _PRODUCTS = 1 << 23, 1 << 26
 # Steps an epoch and users a step, at least and at most, where neither logits nor the batch size ask for more.
-_STEPS, _USERS = 16, 1024
+_STEPS, _USERS = 32, 768
 
 
 class CatalogueEngine:
@@ -33,7 +33,7 @@ class CatalogueEngine:
         net: What is trained, already on `device`.
         train: The training interactions.
         optimizer: As for the torch engine.
-        batch_size: Positives a step, about; 0 takes 16 steps an epoch, or more where logits would not fit in memory.
+        batch_size: Positives a step, about; 0 takes 32 steps an epoch, or more where logits would not fit in memory.
         temperature: Divides the logits.
         reg_weights: L2 strength on everything that is no embedding table.
         clip: Largest gradient norm; 0 leaves gradients alone.

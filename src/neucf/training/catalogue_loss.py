@@ -10,6 +10,9 @@ from torch import Tensor
 Precision: TypeAlias = Literal["auto", "float32", "bf16"]
 # What tuning looks among, 0 going by the catalogue's size (`temperature_for`).
 TEMPERATURES = (0.0, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.6, 1.0, 2.0)
+# What a user's other positives count among a positive's competitors: at 1, as in the plain softmax, they hold each
+# other down; at 0 training overfits. Half was the best on validation (docs/results.md).
+OTHERS = 0.5
 # Items whose logits are worked on at once, while they are in the processor's cache.
 _TILE = 2048
 # Logits within this need no maximum taken off: exp of them, summed over any catalogue, is within float32 and bfloat16.
@@ -17,18 +20,16 @@ _LARGEST = 60.0
 
 
 class _GridSoftmax(torch.autograd.Function):
-    """Mean over P positives of -ln softmax(logits); its gradient is worked out on the way forward."""
+    """The mean over P positives of -ln of their shares, from logits; its gradient is worked out on the way forward."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
-        totals = logits.logsumexp(1)
-        loss = (totals[rows] - logits[rows, items]).mean()
-        # n_u softmax - 1 at each positive, over P
-        counts = torch.bincount(rows, minlength=len(logits))
-        gradient = (logits - totals.unsqueeze(1)).exp_().mul_(counts.unsqueeze(1))
-        gradient.index_put_((rows, items), torch.full_like(rows, -1, dtype=gradient.dtype), accumulate=True)
-        ctx.save_for_backward(gradient.div_(len(rows)))
-        return loss
+        # (B, I), and (B,) their sums
+        logits = logits - logits.amax(1, keepdim=True)
+        powers = logits.exp()
+        whole, scale = _settled(powers, powers.sum(1), rows, items)
+        ctx.save_for_backward(powers.mul_(scale.unsqueeze(1)))
+        return (whole.log() - logits[rows, items]).sum() / max(len(rows), 1)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
@@ -36,7 +37,7 @@ class _GridSoftmax(torch.autograd.Function):
 
 
 class _ProductSoftmax(torch.autograd.Function):
-    """Mean over P positives of -ln softmax(x y^T / T); both gradients are worked out on the way forward."""
+    """The same from x y^T / T; both gradients are worked out on the way forward."""
 
     @staticmethod
     def forward(
@@ -51,13 +52,13 @@ class _ProductSoftmax(torch.autograd.Function):
         for some in tiles:
             powers[:, some] = part = torch.exp(left @ right[some].T)
             sums += part.sum(1, dtype=torch.float32)
-        loss = (sums[rows].log() - powers[rows, items].float().log()).sum() / max(len(rows), 1)
+        own = powers[rows, items].float()
+        whole, scale = _settled(powers, sums, rows, items)
+        loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
-        # n_u softmax - 1 at each positive, over sum / n_u, which the smaller matrices are given back below
-        counts = torch.bincount(rows, minlength=len(x))
-        powers.index_put_((rows, items), (-sums / counts)[rows].to(dtype), accumulate=True)
-        scale = (counts / sums / (temperature * max(len(rows), 1))).unsqueeze(1)
+        # The smaller matrices are given the scale
+        scale = (scale / temperature).unsqueeze(1)
         scaled = (x * scale).to(dtype)
         of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
         for some in tiles:
@@ -72,10 +73,34 @@ class _ProductSoftmax(torch.autograd.Function):
         return of_x * upstream[0], of_y * upstream[0], None, None, None, None
 
 
+def _settled(powers: Tensor, sums: Tensor, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns what each positive has its share of (P,), and what the gradient of the mean is scaled by (B,).
+
+    That is everything, the user's other positives at `OTHERS`. The gradient by logits is the scale times what `powers`
+    then holds.
+
+    Args:
+        powers: exp(logit) (B, I), up to a factor a row; becomes the gradient over the scale.
+        sums: Its sums (B,).
+        rows: The row of each positive (P,), no pair twice.
+        items: Its item (P,).
+    """
+    # (P,)
+    own = powers[rows, items].float()
+    sums = sums.index_add(0, rows, own, alpha=OTHERS - 1)
+    whole = sums[rows] + (1 - OTHERS) * own
+    scale = torch.zeros_like(sums).index_add_(0, rows, 1 / whole)
+    of_own = OTHERS * own + ((1 - OTHERS) * own / whole - 1) / scale[rows]
+    powers.index_put_((rows, items), of_own.to(powers.dtype))
+    return whole, scale / max(len(rows), 1)
+
+
 def product_softmax(
     x: Tensor, y: Tensor, rows: Tensor, items: Tensor, *, temperature: float, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Returns the mean over P positives of -ln softmax(x y^T / T) over all I items, as a scalar.
+
+    In the sum, what a user's other positives add is halved (`OTHERS`).
 
     Args:
         x: Vectors of the batch's users (B, D).
