@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.graph import spread_rows, spread_rows_scipy
-from neucf.models import MODELS
+from neucf.models import MODELS, foldin
 from neucf.recommender import to_numpy
 from neucf.training.graph import Graph, GraphEngine
 
@@ -171,11 +171,12 @@ def test_training_goes_on_from_a_saved_state() -> None:
 
 
 @pytest.mark.parametrize("cosine", [False, True])
-def test_a_new_user_is_one_more_row_of_the_graph(cosine: bool) -> None:
+def test_a_new_user_begins_as_one_more_row_of_the_graph(monkeypatch: pytest.MonkeyPatch, cosine: bool) -> None:
+    monkeypatch.setattr(foldin, "STEPS", 0)
     model = MODELS["lightgcn"](dim=4, layers=3, epochs=2, cosine=cosine).fit(TRAIN, threads=1)
     history = TRAIN.csr()[[3]]
     arrays = model.arrays()
-    # By hand: the layers of the items as they are, gathered by the newcomer, whose own embedding is 0
+    # By hand: the layers of the items as they are, gathered by the newcomer, who has no embedding yet
     once = adjacency(TRAIN)
     layer = np.vstack([arrays["user_embeddings"], arrays["item_embeddings"]]).astype(np.float64)
     degrees = TRAIN.csr().toarray().sum(0)
@@ -188,3 +189,16 @@ def test_a_new_user_is_one_more_row_of_the_graph(cosine: bool) -> None:
         vector /= np.linalg.norm(vector)
     expected = model.factors()[1] @ vector  # type: ignore[attr-defined]
     np.testing.assert_allclose(to_numpy(model.score_history(history))[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_new_user_moves_towards_what_they_chose(monkeypatch: pytest.MonkeyPatch, cosine: bool) -> None:
+    model = MODELS["lightgcn"](dim=8, epochs=3, cosine=cosine, temperature=0.3).fit(TRAIN, threads=1)
+    history = TRAIN.csr()[[3]]
+
+    def likelihood() -> float:
+        return float(functional.log_softmax(model.score_history(history)[0] / 0.3, 0)[history.indices].mean())
+
+    moved = likelihood()
+    monkeypatch.setattr(foldin, "STEPS", 0)
+    assert moved > likelihood() + 0.02

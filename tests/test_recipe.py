@@ -177,7 +177,7 @@ def test_the_ncf_paper_is_met_by_its_own_protocol() -> None:
     assert paper.plan(paper.models[0]).refits
     assert (paper.evaluation.protocol, paper.evaluation.ks, paper.evaluation.select) == ("sampled", (10,), "ndcg@10")
     assert paper.by_label["neumf-pretrained"].halves == ("gmf", "mlp")
-    # He et al. 2017, tables 2 and 3, selected on test; Rendle et al. 2020; Ferrari Dacrema et al. 2019; irspack's example.
+    # He et al. 2017, tables 2 and 3, selected on test; Rendle et al. 2020; Ferrari Dacrema et al. 2019; irspack.
     published = {
         (number.beside, number.selected_on_test): (number.metrics["hit@10"], number.metrics.get("ndcg@10"))
         for number in paper.published.values()

@@ -25,11 +25,19 @@ POOL = 256
 TILE_POSITIVES = 4096
 
 
-def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tensor, ...]:
+def fold_in(
+    net: Net, config: NeuralConfig, histories: csr_array, starts: tuple[Tensor, ...] | None = None
+) -> tuple[Tensor, ...]:
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
     Each step takes the expectation over the next items of a seeded order of the catalogue, the same for everybody, so
-    a user's vector never depends on who else is asked for. The start is the mean user; Adam moves the vectors alone.
+    a user's vector never depends on who else is asked for. Adam moves the vectors alone.
+
+    Args:
+        net: The net, frozen.
+        config: How it was trained.
+        histories: Positives of each user.
+        starts: Vectors (B, D) to start from, which are moved in place; None for the mean user's.
     """
     temperature = temperature_for(config.temperature, histories.shape[1])
     config = config.model_copy(update={"temperature": temperature})
@@ -37,8 +45,8 @@ def fold_in(net: Net, config: NeuralConfig, histories: csr_array) -> tuple[Tenso
     matrix.sort_indices()
     device = next(net.parameters()).device
     order = torch.from_numpy(np.random.default_rng(0).permutation(matrix.shape[1])).to(device)
-    starts = [table.embedding.weight.detach().mean(0) for table in net.tables() if table.side == "user"]
-    vectors = tuple(start.repeat(matrix.shape[0], 1) for start in starts)
+    means = (table.embedding.weight.detach().mean(0) for table in net.tables() if table.side == "user")
+    vectors = tuple(mean.repeat(matrix.shape[0], 1) for mean in means) if starts is None else starts
     for tile in _tiles(matrix.indptr):
         _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors))
     return vectors

@@ -10,13 +10,15 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 from scipy.sparse import csr_array
-from torch import Tensor
+from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
 from neucf.errors import ArtifactError, NotFittedError
 from neucf.kernels.compile import num_threads, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Tunable
+from neucf.models.foldin import fold_in
+from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import TEMPERATURES, temperature_for
@@ -61,8 +63,8 @@ class LightGCNConfig(TrainedConfig):
 class LightGCN(TrainedModel):
     """LightGCN (He et al. 2020), by BPR as in the paper, or by sampled softmax (Wu et al. 2024, SSM).
 
-    The processor does the work, whatever `device`. A new user enters the graph beside the known ones, with an
-    embedding of zero: all that is known of them comes from their items.
+    The processor does the work, whatever `device`. A new user starts with what their items pass on to them, and is
+    then given an embedding of their own by the training loss, all else frozen.
     """
 
     name: ClassVar[str] = "lightgcn"
@@ -117,13 +119,16 @@ class LightGCN(TrainedModel):
         return self._score(self.factors()[0][self._check_users(users)], items)
 
     def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
-        """Returns inner products of new users, whom one propagation gives their vectors."""
+        """Returns inner products of new users: see `foldin.fold_in`."""
         self.factors()
         matrix = csr_array(self._check_histories(histories), dtype=np.float32)
         matrix.data[:] = 1
         # While training goes on, what items pass on changes with each epoch
         passed = self._pass_items() if self._passed is None else self._passed
         vectors = inverse_roots(np.diff(matrix.indptr))[:, None] * (matrix @ passed)
+        # By cosines only its direction counts; length 1 is what the steps of fold-in suit
+        start = torch.from_numpy(unit_rows(vectors) if self.config.cosine else vectors)
+        vectors = fold_in(*self._frozen(), matrix, (start,))[0].numpy()
         return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
 
     def arrays(self) -> Arrays:
@@ -147,6 +152,15 @@ class LightGCN(TrainedModel):
         self._factors = (unit_rows(factors[0]), unit_rows(factors[1])) if self.config.cosine else factors
         self._passed = self._pass_items()
         return self
+
+    def _frozen(self) -> tuple[MFNet, MFConfig]:
+        """Returns a net whose item vectors are the propagated ones, shared, and the settings of its loss."""
+        own = self.config
+        settings = {key: getattr(own, key) for key in ("dim", "loss", "temperature", "cosine")}
+        config = MF(**settings, negatives=own.negatives or 1).config
+        net = MFNet(1, 1, config, torch.Generator())
+        net.item_embedding = nn.Embedding.from_pretrained(torch.from_numpy(self.factors()[1]))
+        return net, config
 
     def _pass_items(self) -> Floats:
         """Returns what each item adds to a new neighbour (I, D): its layers 0..K-1 over K + 1 and its root degree."""
