@@ -24,14 +24,18 @@ def test_ease_is_the_closed_form() -> None:
     np.testing.assert_allclose(to_numpy(model.score_history(TRAIN.csr())), X @ weights, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("shrinkage", [0.0, 5.0])
-def test_item_knn_sums_cosines_of_the_nearest(shrinkage: float) -> None:
+def test_item_knn_sums_cosines_of_the_nearest(shrinkage: float, normalize: bool) -> None:
     products = X.T @ X
     lengths = np.sqrt(np.diag(products))
     scale = np.outer(lengths, lengths) + shrinkage
     similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
     np.fill_diagonal(similarity, 0.0)
-    model = MODELS["item-knn"](neighbours=X.shape[1], shrinkage=shrinkage).fit(TRAIN, threads=1)
+    if normalize:
+        similarity = similarity / np.maximum(similarity.sum(0), 1e-12)
+    settings = {"neighbours": X.shape[1], "shrinkage": shrinkage, "normalize": normalize}
+    model = MODELS["item-knn"](**settings).fit(TRAIN, threads=1)
     np.testing.assert_allclose(to_numpy(model.score(USERS)), X @ similarity, rtol=1e-4, atol=1e-5)
 
 

@@ -42,12 +42,24 @@ class NeighboursConfig(Config):
     )
 
 
+class ItemKNNConfig(NeighboursConfig):
+    """Settings of item-knn."""
+
+    normalize: Annotated[bool, Tunable(choices=(False, True))] = Field(
+        False, description="Whether each item's similarities to its neighbours are scaled to sum to 1."
+    )
+
+
 class ItemKNN(ItemItem):
-    """Item-based nearest neighbours (Sarwar et al. 2001): items like those of the history."""
+    """Item-based nearest neighbours (Sarwar et al. 2001): items like those of the history.
+
+    Normalised, a score is the share of an item's neighbourhood that the history holds: the weighted sum of Sarwar et al.,
+    section 3.2.1, over all neighbours. It keeps items with many close neighbours from filling every list.
+    """
 
     name: ClassVar[str] = "item-knn"
-    config_class: ClassVar[type[NeighboursConfig]] = NeighboursConfig
-    config: NeighboursConfig
+    config_class: ClassVar[type[ItemKNNConfig]] = ItemKNNConfig
+    config: ItemKNNConfig
 
     def fit(
         self,
@@ -65,6 +77,9 @@ class ItemKNN(ItemItem):
         columns = weigher(self.config.weighting, columns)(columns)
         # (I, I), a row for each item j with its neighbours i; a score adds s_ij over the history, so W is its transpose
         similar = cosines(columns, columns, self.config.neighbours, self.config.shrinkage, threads, exclude_self=True)
+        if self.config.normalize:
+            sums = np.repeat(similar.sum(1), np.diff(similar.indptr))
+            similar.data /= sums.astype(np.float32)
         return self._keep(train, csr_array(similar.T))
 
 
