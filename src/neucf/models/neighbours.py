@@ -53,8 +53,8 @@ class ItemKNNConfig(NeighboursConfig):
 class ItemKNN(ItemItem):
     """Item-based nearest neighbours (Sarwar et al. 2001): items like those of the history.
 
-    Normalised, a score is the share of an item's neighbourhood that the history holds: the weighted sum of Sarwar et al.,
-    section 3.2.1, over all neighbours. It keeps items with many close neighbours from filling every list.
+    Normalised, a score is the share of an item's neighbourhood that the history holds: the weighted sum of Sarwar et
+    al., section 3.2.1, over all neighbours. It keeps items with many close neighbours from filling every list.
     """
 
     name: ClassVar[str] = "item-knn"
