@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from neucf.errors import ConfigError, ConflictError, DataError, StoreError
-from neucf.serving.database import open_engine, parse_url
+from neucf.serving.database import default_url, open_engine, parse_url
 from neucf.serving.events import EVENTS, Event, EventStore
 
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.postgres)
@@ -336,13 +336,13 @@ def test_the_default_store_is_private_and_lies_in_the_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    with EventStore() as store:
+    with EventStore(default_url("ml-1m")) as store:
         store.add(Event("u", "i", "k"))
         modes = {
             path.name: path.stat().st_mode & 0o777 for path in [tmp_path / "neucf", *(tmp_path / "neucf").iterdir()]
         }
     assert modes.pop("neucf") == 0o700
-    assert modes == dict.fromkeys(("events.sqlite", "events.sqlite-wal", "events.sqlite-shm"), 0o600)
+    assert modes == dict.fromkeys(("events-ml-1m.sqlite", "events-ml-1m.sqlite-wal", "events-ml-1m.sqlite-shm"), 0o600)
 
 
 SECRET = "hunter2"

@@ -16,6 +16,7 @@ from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
 from neucf.data.splitting import split
 from neucf.errors import DataError
+from neucf.serving.database import default_url
 from neucf.serving.events import Event, EventStore
 
 Call = Callable[..., Any]
@@ -163,7 +164,7 @@ def test_train_takes_the_default_store(
     neucf: Call, tmp_path: Path, ratings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    with EventStore() as store:
+    with EventStore(default_url(ratings.stem)) as store:
         store.add(Event("9", "10", "k"))
     assert trained(neucf, tmp_path / "run", ratings, "--events", "default")["num_users"] == 4
 

@@ -27,7 +27,8 @@ MinRating = Annotated[
 KCore = Annotated[int | None, _reading("Keep users and items with at least N positives.", "N")]
 Items = Annotated[Path | None, _reading("A file of items: id, title, year, genres.", "FILE")]
 Events = Annotated[
-    str | None, _reading("Add the events of a store (sqlite:///FILE, postgresql://...; default: of this user).", "URL")
+    str | None,
+    _reading("Add the events of a store (sqlite:///FILE, postgresql://..., or default).", "URL"),
 ]
 UserCol = Annotated[str | None, _reading("Column of user ids.", "COLUMN", "guessed")]
 ItemCol = Annotated[str | None, _reading("Column of item ids.", "COLUMN", "guessed")]

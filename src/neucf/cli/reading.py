@@ -8,6 +8,7 @@ from neucf.cli import display
 from neucf.data.catalog import CATALOG, locate
 from neucf.data.dataset import Dataset
 from neucf.data.readers import read_dataset
+from neucf.data.sources import source_name
 from neucf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ def read(source: str, **options: Any) -> Dataset:
         return read_dataset(source, **options)
 
 
-def read_events(url: str) -> pl.DataFrame:
-    """Returns all events of a store as rows; `default` is the store of the per-user data folder."""
+def read_events(url: str, source: str) -> pl.DataFrame:
+    """Returns all events of a store as rows; `default` is the source's own in the per-user data folder."""
     try:
+        from neucf.serving.database import default_url
         from neucf.serving.events import EventStore
     except ImportError:
         raise ConfigError('`--events` needs SQLAlchemy: install it with `pip install "neucf[serve]"`.') from None
-    with display.busy("Reading the events"), EventStore(None if url == "default" else url, create=False) as store:
+    place = default_url(source_name(source)) if url == "default" else url
+    with display.busy("Reading the events"), EventStore(place, create=False) as store:
         return store.frame()

@@ -33,7 +33,7 @@ def serve(
             metavar="URL",
             envvar="NEUCF_EVENTS_URL",
             help="Where events are kept, such as postgresql://USER@HOST/DATABASE.",
-            show_default="an SQLite file in the per-user data folder",
+            show_default="an SQLite file for these data in the per-user data folder",
         ),
     ] = None,
     allow_host: Annotated[

@@ -84,7 +84,7 @@ def train(
                 min_rating=min_rating,
                 k_core=k_core,
                 items=items,
-                events=None if events is None else read_events(events),
+                events=None if events is None else read_events(events, data),
             )
             display.note(reports.dataset_line(dataset))
             with TrainingBar(model, plan.metric) as bar:

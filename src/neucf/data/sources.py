@@ -47,9 +47,16 @@ def load(source: Any, names: ColumnNames, *, format: str | None, sep: str | None
         columns, chosen = read_columns(Frame(source), names)
         return Loaded(columns), "frame", _described("frame", chosen)
     path = locate(source) if isinstance(source, str) and source in CATALOG else _existing(source)
-    name = path.name.partition(".")[0] if path.is_file() else path.resolve().name
     loaded, how = _load_folder(path, names, format, sep) if path.is_dir() else _load_file(path, names, format, sep)
-    return loaded, str(source) if source in CATALOG else name, how
+    return loaded, source_name(source), how
+
+
+def source_name(source: str | Path) -> str:
+    """Returns what a named data set, a file or a folder is called: its own name, without endings."""
+    path = Path(source).expanduser()
+    if source in CATALOG:
+        return str(source)
+    return path.name.partition(".")[0] if path.is_file() else path.resolve().name
 
 
 def _existing(source: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import Any
 
@@ -17,16 +18,28 @@ BUSY_SECONDS, CONNECT_SECONDS = 30, 10
 _RULE = "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
-def parse_url(url: str | None) -> sa.URL:
-    """Returns the database a URL names, or the per-user file for None; raises ConfigError, which shows no password."""
-    if url is None:
-        folder = user_data_path("neucf", appauthor=False)
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
-        except OSError as error:
-            raise StoreError(f"{folder} must be a folder of this user's for the events ({error.strerror}).") from None
-        return sa.URL.create("sqlite", database=str(folder / "events.sqlite"))
+def default_url(data: str) -> str:
+    """Returns the URL of the file for a data set's events in the per-user data folder, which is made.
+
+    Ids mean something else in each data set, so that each has a file of its own.
+
+    Args:
+        data: What the data set is called.
+
+    Raises:
+        StoreError: If the folder cannot be made.
+    """
+    folder = user_data_path("neucf", appauthor=False)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StoreError(f"{folder} must be a folder of this user's for the events ({error.strerror}).") from None
+    return f"sqlite:///{folder}/events-{re.sub(r'[^A-Za-z0-9_-]', '-', data)}.sqlite"
+
+
+def parse_url(url: str) -> sa.URL:
+    """Returns the database a URL names; raises ConfigError, which shows no password."""
     # A bare @ in a password would make its end a part of the host, which errors show.
     if url.count("@") > 1 and not url.startswith("sqlite"):
         raise ConfigError(f"`events` {_RULE}; write @ in a name or password as %40.")

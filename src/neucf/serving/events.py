@@ -1,6 +1,6 @@
 """The events store: what people did since the model was trained, safe on disk before anybody is told so.
 
-One table, in a SQLite file of the per-user data folder (never in a run) or wherever a URL says.
+One table, in a SQLite file or PostgreSQL, wherever a URL says; never in a run.
 """
 
 from __future__ import annotations
@@ -87,8 +87,7 @@ class EventStore:
     """Events in a database; many threads and processes may use it at once.
 
     Args:
-        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`, as SQLAlchemy reads them; None for a file
-            in the per-user data folder.
+        url: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/DATABASE`, as SQLAlchemy reads them.
         create: Make the file and the table where they are not there; else that is an error.
 
     Raises:
@@ -96,7 +95,7 @@ class EventStore:
         StoreError: If the database cannot be opened.
     """
 
-    def __init__(self, url: str | None = None, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
         self._url = parse_url(url)
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         # Threads that wait here need not poll SQLite's own lock.

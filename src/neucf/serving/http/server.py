@@ -18,6 +18,7 @@ import uvicorn
 from starlette.exceptions import HTTPException
 
 from neucf.errors import ConfigError
+from neucf.serving.database import default_url
 from neucf.serving.events import EventStore
 from neucf.serving.http.app import make_app
 from neucf.serving.http.backend import Backend
@@ -43,7 +44,7 @@ class Settings:
         paths: Run folders, or folders of runs (see `find_runs`); the first run is the default.
         host: The address to listen on.
         port: The port; 0 takes a free one.
-        events: The URL of the events store; None for an SQLite file in the per-user data folder.
+        events: The URL of the events store; None for the data set's file in the per-user data folder.
         api_key: What clients must present; None asks for nothing.
         hosts: Names, beside `host` and the loopback ones, that clients may call the service by.
     """
@@ -73,9 +74,8 @@ def serve(settings: Settings, started: Callable[[str, Runs], object] = lambda *_
     load = partial(_load, settings.paths)
     runs = load()
     metrics = Metrics()
-    backend = Backend(
-        runs, load, EventStore(settings.events), lambda lane, size: metrics.batch.labels(lane).observe(size)
-    )
+    events = settings.events or default_url(runs[runs.default].data or "data")
+    backend = Backend(runs, load, EventStore(events), lambda lane, size: metrics.batch.labels(lane).observe(size))
     try:
         with _listen(settings.host, settings.port) as listener:
             host, port = listener.getsockname()[:2]
