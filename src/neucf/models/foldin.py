@@ -82,7 +82,11 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
         for step in range(STEPS):
             start = step * size % (len(order) - size + 1)
             pool, may = order[start : start + size], free[:, start : start + size]
-            positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
+            if len(counts) == 1:
+                # A request for one person is what must be quick, and a grid copies no vectors
+                positive = net.grid(vectors, positives)[0]
+            else:
+                positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
             loss = _expected_loss(config, positive, net.grid(vectors, pool), rows, share, may, len(order))
             for vector in vectors:
                 loss = loss + vector.square().sum() * (config.reg / 2)

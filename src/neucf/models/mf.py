@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import torch
@@ -34,9 +34,15 @@ class MFNet(Net):
     def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.cosine, self.reg = config.cosine and config.loss == "softmax", config.reg
+        self._unit_items: Tensor | None = None
         self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
         self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode; out of training, item vectors are scaled to length 1 once, not at every call."""
+        self._unit_items = None if mode or not self.cosine else self._scaled(self.item_embedding.weight.detach())
+        return super().train(mode)
 
     def tables(self) -> list[Table]:
         """Returns the user table, the item table and, if any, the item bias."""
@@ -66,8 +72,9 @@ class MFNet(Net):
 
     def item_vectors(self, items: Tensor) -> Tensor:
         """Returns q_i (..., D), of length 1 where logits are cosines."""
-        vectors = rows_of(self.item_embedding, items)
-        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
+        if self._unit_items is not None:
+            return rows_of(self._unit_items, items)
+        return self._scaled(rows_of(self.item_embedding.weight, items))
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""

@@ -131,6 +131,8 @@ class NeuralModel(TrainedModel):
             if table.side == "item":
                 rows = table.embedding.weight.data
                 rows[self._tensor(items)] = torch.from_numpy(weights @ rows.cpu().numpy()).to(rows.device)
+        # What a net keeps of its parameters for scoring is of the old ones
+        placed._net.eval()
         return placed
 
     def arrays(self) -> Arrays:
