@@ -79,7 +79,7 @@ class GMFNet(Net):
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) by one matrix product."""
-        product: Tensor = (vectors[0] * self.h) @ rows_of(self.item_embedding.weight, items).T
+        product: Tensor = (vectors[0] * self.h) @ rows_of(self.item_embedding, items).T
         return product + self.bias
 
     @torch.no_grad()

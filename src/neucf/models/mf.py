@@ -34,15 +34,24 @@ class MFNet(Net):
     def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.cosine, self.reg = config.cosine and config.loss == "softmax", config.reg
-        self._unit_items: Tensor | None = None
+        self._kept: tuple[Tensor, Tensor] | None = None
         self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
         self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
 
     def train(self, mode: bool = True) -> Self:
-        """Sets the mode; out of training, item vectors are scaled to length 1 once, not at every call."""
-        self._unit_items = None if mode or not self.cosine else self._scaled(self.item_embedding.weight.detach())
+        """Sets the mode, and forgets vectors scaled before."""
+        self._kept = None
         return super().train(mode)
+
+    def scaled_tables(self) -> tuple[Tensor, Tensor]:
+        """Returns the vectors of all users (U, D) and items (I, D) as scaled; out of training, scaled but once."""
+        if self._kept is not None:
+            return self._kept
+        tables = self._scaled(self.user_embedding.weight), self._scaled(self.item_embedding.weight)
+        if self.cosine and not self.training:
+            self._kept = tables[0].detach(), tables[1].detach()
+        return tables
 
     def tables(self) -> list[Table]:
         """Returns the user table, the item table and, if any, the item bias."""
@@ -72,9 +81,9 @@ class MFNet(Net):
 
     def item_vectors(self, items: Tensor) -> Tensor:
         """Returns q_i (..., D), of length 1 where logits are cosines."""
-        if self._unit_items is not None:
-            return rows_of(self._unit_items, items)
-        return self._scaled(rows_of(self.item_embedding.weight, items))
+        if self.cosine and not self.training:
+            return rows_of(nn.Embedding.from_pretrained(self.scaled_tables()[1]), items)
+        return self._scaled(rows_of(self.item_embedding, items))
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""
@@ -129,8 +138,7 @@ class MF(NeuralModel):
         net = self.net
         assert isinstance(net, MFNet)
         with torch.no_grad():
-            users = net._scaled(net.user_embedding.weight).cpu().numpy()
-            items = net._scaled(net.item_embedding.weight).cpu().numpy()
+            users, items = (table.cpu().numpy() for table in net.scaled_tables())
             bias = None if net.item_bias is None else net.item_bias.weight.squeeze(-1).cpu().numpy()
         return users, items, bias
 

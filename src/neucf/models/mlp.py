@@ -67,7 +67,7 @@ class Tower(nn.Module):
         weight = self.weights[0][:, self.width :]
         if items.numel() > table.num_embeddings and not table.sparse:
             return functional.embedding(items, functional.linear(table.weight, weight))
-        return functional.linear(rows_of(table.weight, items), weight)
+        return functional.linear(rows_of(table, items), weight)
 
     def forward(self, first: Tensor) -> Tensor:
         """Returns the last hidden layer (..., D_last) from the summed halves of the first."""

@@ -114,7 +114,7 @@ class NeuMFNet(Net):
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C): a matrix product, and the tower a slice of the items at a time."""
-        gmf: Tensor = (vectors[0] * self.h[: self.dim]) @ rows_of(self.gmf_item_embedding.weight, items).T
+        gmf: Tensor = (vectors[0] * self.h[: self.dim]) @ rows_of(self.gmf_item_embedding, items).T
         return gmf + tower_grid(self.tower, self.h[self.dim :], vectors[1], self.mlp_item_embedding, items) + self.bias
 
     def seed_dropout(self, seed: int) -> None:

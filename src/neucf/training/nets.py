@@ -8,7 +8,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 InitName = Literal["normal", "xavier"]
 
@@ -109,9 +108,10 @@ def embedding(rows: int, dim: int, init: InitName, std: float, generator: torch.
     return nn.Embedding(rows, dim, _weight=weight)
 
 
-def rows_of(table: Tensor, items: Tensor) -> Tensor:
-    """Returns rows (..., D) of a table (I, D); where every row is asked for in order, the table, without a copy."""
-    size = len(table)
+def rows_of(table: nn.Embedding, items: Tensor) -> Tensor:
+    """Returns the rows of a table (..., D); where every row is asked for in order, as they are, without a copy."""
+    size = table.num_embeddings
     if items.ndim == 1 and len(items) == size and items.device.type == "cpu" and torch.equal(items, torch.arange(size)):
-        return table
-    return functional.embedding(items, table)
+        return table.weight
+    rows: Tensor = table(items)
+    return rows
