@@ -11,7 +11,8 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, Dataset
 
-from neucf.data.interactions import Interactions, Vocabulary
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import Vocabulary
 
 # The lecture's constants.
 BATCH_SIZE, LR, EPOCHS_PER_DECAY, DECAY, WEIGHT_DECAY, DIM = 1024, 1e-3, 200, 0.95, 1e-6, 32

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from planted import planted
 
 from neucf.artifacts import Run
-from neucf.data.interactions import Vocabulary
 from neucf.data.splits import Split
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError, UnknownIdError
 from neucf.models import MODELS
 from neucf.serving import EVERYTHING, Filters, Service, write_recommendations

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
-from neucf.data.interactions import Interactions, Vocabulary, concatenate
+from neucf.data.interactions import Interactions, concatenate
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import DataError, UnknownIdError
 
 integers = st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=40, unique=True)

@@ -14,7 +14,8 @@ from scipy.sparse import csr_array
 
 import neucf.evaluation.ranking as ranking
 from neucf import MODELS
-from neucf.data.interactions import Interactions, Vocabulary
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.ranking import hash_ids, mix, push_numpy

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neucf.data.interactions import Vocabulary
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import DataError, UnknownIdError
 from neucf.serving import Catalogue, match_item, search_titles
 from neucf.serving.search import plain

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from neucf.data.interactions import Interactions, Vocabulary
+from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
+from neucf.data.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parent / ".envs"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neucf.artifacts import load, save
     from neucf.data.dataset import Dataset
-    from neucf.data.interactions import Interactions, Vocabulary
+    from neucf.data.interactions import Interactions
     from neucf.data.readers import read, read_dataset
     from neucf.data.splits import Split
     from neucf.data.splitting import split
+    from neucf.data.vocabulary import Vocabulary
     from neucf.evaluation import evaluate
     from neucf.models import MODELS
     from neucf.serving import recommend
@@ -24,7 +25,7 @@ _HOMES = {
     "Interactions": "neucf.data.interactions",
     "MODELS": "neucf.models",
     "Split": "neucf.data.splits",
-    "Vocabulary": "neucf.data.interactions",
+    "Vocabulary": "neucf.data.vocabulary",
     "evaluate": "neucf.evaluation",
     "load": "neucf.artifacts",
     "read": "neucf.data.readers",

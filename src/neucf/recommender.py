@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray, Interactions, Vocabulary
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray, Vocabulary
 
 # A model's own array type, on its own device: numpy arrays or torch tensors.
 Scores: TypeAlias = Any

@@ -26,8 +26,9 @@ from neucf.artifacts.manifest import (
     read_manifest,
 )
 from neucf.artifacts.writer import COLUMNS, INTERACTIONS_SCHEMA
-from neucf.data.interactions import Interactions, Vocabulary, concatenate
+from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ArtifactError, ConfigError, DataError
 from neucf.models import MODELS, Model
 

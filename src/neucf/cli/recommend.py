@@ -13,7 +13,7 @@ from neucf.cli import options
 
 if TYPE_CHECKING:
     from neucf.artifacts import Run
-    from neucf.data.interactions import Id, Vocabulary
+    from neucf.data.vocabulary import Id, Vocabulary
     from neucf.serving import Filters
 
 SHOWN_RATINGS = 8

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import polars as pl
 
-from neucf.data.interactions import FloatArray, IntArray, Vocabulary
 from neucf.data.tables import Table
+from neucf.data.vocabulary import FloatArray, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.grouping import first_seen

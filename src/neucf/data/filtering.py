@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from neucf.data.columns import Columns
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 
 Mask = npt.NDArray[np.bool_]
 

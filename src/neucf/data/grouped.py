@@ -11,9 +11,9 @@ import numpy.typing as npt
 import polars as pl
 
 from neucf.data.columns import Columns
-from neucf.data.interactions import IntArray
 from neucf.data.splits import Candidates
 from neucf.data.text import text_of
+from neucf.data.vocabulary import IntArray
 from neucf.errors import DataError
 
 TRAIN, TEST, NEITHER = 0, 1, -1

@@ -1,4 +1,4 @@
-"""Vocabulary: external ids and their indices. Interactions: who touched what, as columns and as a CSR view.
+"""Interactions: who touched what, as columns and as a CSR view.
 
 Shapes, here and everywhere: U users, I items, N interactions (N negatives in training), B batch,
 D dimensions, K list length.
@@ -6,169 +6,20 @@ D dimensions, K list length.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
-from neucf.errors import DataError, UnknownIdError
+from neucf.data.vocabulary import FloatArray, Id, IntArray, Vocabulary
+from neucf.errors import DataError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.grouping import grouped
-
-Id: TypeAlias = int | str
-IntArray: TypeAlias = npt.NDArray[np.int32] | npt.NDArray[np.int64]
-FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
-
-
-class Vocabulary:
-    """External ids in index order: integers or texts, never both. Immutable.
-
-    Args:
-        ids: The distinct ids; index 0 is the first. A series, an array or a sequence.
-        kind: `user` or `item`; names the thing in errors.
-
-    Raises:
-        DataError: If an id is null, stands twice, or is neither an integer nor a text.
-    """
-
-    __slots__ = ("_hashes", "_index", "_series", "kind")
-
-    def __init__(self, ids: pl.Series | npt.NDArray[Any] | Sequence[Id], kind: str) -> None:
-        try:
-            series = ids if isinstance(ids, pl.Series) else pl.Series(kind, list(ids) if not len(ids) else ids)
-            if series.dtype.is_integer() or not len(series):
-                series = series.cast(pl.Int64)
-        except (TypeError, pl.exceptions.InvalidOperationError):
-            raise DataError(
-                f"`{kind}` ids must be all integers of 64 bits or all texts; got others among them. "
-                "Convert the column to text first."
-            ) from None
-        if series.dtype not in (pl.Int64, pl.String):
-            raise DataError(f"`{kind}` ids must be integers or texts; got {series.dtype}. Convert the column first.")
-        if series.null_count():
-            raise DataError(f"`{kind}` ids must not be null; got null at index {series.is_null().arg_max()}.")
-        if series.n_unique() != len(series):
-            twice = series.filter(series.is_duplicated())[0]
-            raise DataError(f"`{kind}` ids must be distinct; got {twice!r} more than once.")
-        self.kind = kind
-        self._series = series.alias(f"{kind}_id")
-        self._index: dict[Id, int] | None = None
-        self._hashes: npt.NDArray[np.uint64] | None = None
-
-    @property
-    def series(self) -> pl.Series:
-        """The ids in index order, Int64 or String."""
-        return self._series
-
-    @property
-    def hashes(self) -> npt.NDArray[np.uint64]:
-        """The 64-bit hash of each id, (N,), by which ties are ordered; worked out once."""
-        if self._hashes is None:
-            from neucf.kernels.ranking import hash_ids
-
-            self._hashes = hash_ids(self._series)
-        return self._hashes
-
-    @property
-    def is_text(self) -> bool:
-        """Whether the ids are texts."""
-        return self._series.dtype == pl.String
-
-    def __len__(self) -> int:
-        return len(self._series)
-
-    def __getitem__(self, index: int) -> Id:
-        found: Id = self._series[int(index)]
-        return found
-
-    def __iter__(self) -> Iterator[Id]:
-        return iter(self._series.to_list())
-
-    def __contains__(self, external: object) -> bool:
-        return external in self._lookup()
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Vocabulary):
-            return NotImplemented
-        return self is other or (self._series.dtype == other._series.dtype and self._series.equals(other._series))
-
-    def __hash__(self) -> int:
-        return hash((self.is_text, len(self)))
-
-    def __repr__(self) -> str:
-        return f"Vocabulary({self.kind}, {len(self)} ids)"
-
-    def index(self, external: Id) -> int:
-        """Returns the index of one external id in O(1); raises UnknownIdError with the nearest ids."""
-        index = self._lookup().get(external)
-        if index is None:
-            raise UnknownIdError(self.kind, external, self.nearest(external))
-        return index
-
-    def parse(self, text: str) -> Id:
-        """Turns an id's text form, as typed on a command line, into the id; raises UnknownIdError."""
-        external = self.as_id(text)
-        self.index(external)
-        return external
-
-    def as_id(self, text: str) -> Id:
-        """Returns what an id of this text form is here, known or not: an integer if all ids are and it can be one."""
-        digits = text.removeprefix("-")
-        # 64 bits have at most 19 digits; Python refuses to convert thousands of them.
-        canonical = digits.isascii() and digits.isdigit() and len(digits) < 20 and str(int(text)) == text
-        return int(text) if canonical and not self.is_text else text
-
-    def lookup(self, text: str) -> int | None:
-        """Returns the index of an id by its text form in O(1), or None; unlike `parse`, it looks for no near ones."""
-        return self._lookup().get(self.as_id(text))
-
-    def find(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
-        """Returns the indices (N,) int32 of many ids at once, -1 where an id is unknown."""
-        if not isinstance(externals, pl.Series | np.ndarray):
-            lookup = self._lookup()
-            return np.array([lookup.get(external, -1) for external in externals], np.int32)
-        wanted = externals if isinstance(externals, pl.Series) else pl.Series(externals, strict=False)
-        if wanted.dtype.is_integer() and not self.is_text:
-            # Beyond 64 bits turns null, and null is nobody's id.
-            wanted = wanted.cast(pl.Int64, strict=False)
-        if wanted.dtype != self._series.dtype:
-            return np.full(len(wanted), -1, np.int32)
-        own = pl.DataFrame({"id": self._series, "index": np.arange(len(self), dtype=np.int32)})
-        found = pl.DataFrame({"id": wanted}).join(own, on="id", how="left", maintain_order="left")
-        return found["index"].fill_null(-1).to_numpy()
-
-    def indices(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
-        """Returns the indices (N,) int32 of many ids at once; raises UnknownIdError at the first unknown."""
-        found = self.find(externals)
-        if (found < 0).any():
-            unknown = externals[int(np.argmax(found < 0))]
-            if isinstance(unknown, np.generic):
-                unknown = unknown.item()
-            raise UnknownIdError(self.kind, unknown, self.nearest(unknown))
-        return found
-
-    def nearest(self, external: Id, count: int = 3) -> list[Id]:
-        """Returns the `count` existing ids nearest to an unknown one: by value, or by spelling for texts."""
-        if not self.is_text:
-            try:
-                value = int(external)
-            except ValueError:
-                return self._series.head(count).to_list()
-            # Python integers: the distance may overflow 64 bits.
-            return sorted(self._series.to_list(), key=lambda known: (abs(known - value), known))[:count]
-        texts = self._series.to_list()
-        return list(difflib.get_close_matches(str(external), texts, n=count, cutoff=0.3)) or texts[:count]
-
-    def _lookup(self) -> dict[Id, int]:
-        if self._index is None:
-            self._index = {external: index for index, external in enumerate(self._series.to_list())}
-        return self._index
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import polars as pl
 
 from neucf.data.columns import Columns
 from neucf.data.grouped import Loaded, codes
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.errors import DataError
 
 EVENT_COLUMNS = ("user_id", "item_id", "value", "timestamp")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from neucf.data.dataset import Dataset
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
 from neucf.data.shares import Carving, Shares, parse_spec, parse_valid
 from neucf.data.splits import Split
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError
 
 Codes: TypeAlias = npt.NDArray[np.int8]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import polars as pl
 
 from neucf.data.dataset import Dataset, ReadReport
-from neucf.data.interactions import Interactions, Vocabulary
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError
 from neucf.kernels.compile import num_threads, spread
 from neucf.kernels.planting import draw_histories

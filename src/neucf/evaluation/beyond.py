@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.evaluation.metrics import Values
 
 # Genre flags of listed items that may be held at once: 16 MiB of float32.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 
 NUM_BUCKETS = 4
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation.ranking import top_k
 from neucf.evaluation.report import Evaluation, Group

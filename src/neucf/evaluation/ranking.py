@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED, num_threads, spread, torch_threads
 from neucf.kernels.grid import Factors, rank_rows

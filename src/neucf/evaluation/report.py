@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.evaluation.beyond import beyond_accuracy
 from neucf.evaluation.buckets import Range, activity_ranges, popularity_ranges

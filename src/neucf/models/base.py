@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray, Interactions, Vocabulary
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError, NotFittedError
 from neucf.models.config import Config, build_config
 from neucf.recommender import Monitor, Scores

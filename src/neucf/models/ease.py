@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ArtifactError
 from neucf.evaluation.ranking import slices
 from neucf.kernels.compile import num_threads, spread, torch_threads

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 from torch.nn import functional
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.catalogue_loss import temperature_for
 from neucf.training.nets import Net

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ArtifactError
 from neucf.models.base import Arrays, Model
 

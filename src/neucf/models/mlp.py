@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.kernels.grid import Factors
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel

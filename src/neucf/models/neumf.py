@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neucf.data.interactions import IntArray, Interactions
+from neucf.data.interactions import Interactions
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.kernels.grid import Factors
 from neucf.models.config import Tunable

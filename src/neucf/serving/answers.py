@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from neucf.data.interactions import Id
 from neucf.data.titles import full_title
+from neucf.data.vocabulary import Id
 
 Fallback: TypeAlias = Literal["popularity"]
 Placed: TypeAlias = Literal["genres"]

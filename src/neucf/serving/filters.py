@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from neucf.data.interactions import Id, Vocabulary
+from neucf.data.vocabulary import Id, Vocabulary
 from neucf.errors import ConfigError
 
 

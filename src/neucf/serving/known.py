@@ -11,7 +11,8 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
-from neucf.data.interactions import IntArray, Interactions, concatenate
+from neucf.data.interactions import Interactions, concatenate
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.models import Model
 

@@ -14,7 +14,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
-from neucf.data.interactions import Id, IntArray
+from neucf.data.vocabulary import Id, IntArray
 from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask, matrix

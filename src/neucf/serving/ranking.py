@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
-from neucf.data.interactions import IntArray
+from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.evaluation.ranking import TopK, top_k
 from neucf.models import MODELS, Model

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 
 from neucf.artifacts import Run
-from neucf.data.interactions import Id, IntArray
 from neucf.data.titles import full_title
+from neucf.data.vocabulary import Id, IntArray
 from neucf.errors import ConfigError, DataError
 from neucf.models import Model
 from neucf.serving.ann_file import open_index

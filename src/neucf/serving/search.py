@@ -10,8 +10,8 @@ import polars as pl
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
-from neucf.data.interactions import Vocabulary
 from neucf.data.titles import full_title, split_year
+from neucf.data.vocabulary import Vocabulary
 from neucf.errors import DataError, UnknownIdError
 
 # Characters of a name for each misspelt one that is overlooked.

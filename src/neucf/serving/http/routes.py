@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from neucf.data.interactions import Id
+from neucf.data.vocabulary import Id
 from neucf.errors import UnknownIdError
 from neucf.serving.filters import Filters
 from neucf.serving.http import schemas

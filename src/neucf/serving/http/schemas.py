@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 
-from neucf.data.interactions import Id
+from neucf.data.vocabulary import Id
 from neucf.serving.http.limits import MAX_HISTORY, MAX_K
 
 _INT64 = 2**63
