@@ -24,7 +24,9 @@ _STEPS, _USERS = 32, 768
 
 
 class CatalogueEngine:
-    """Trains by the softmax over all items, which nothing approximates (Liang et al. 2018, equation 2).
+    """Trains by the softmax over all items (Liang et al. 2018, equation 2), none sampled.
+
+    A user's other positives count half among a positive's competitors (`catalogue_loss.OTHERS`).
 
     All positives of a user share the user's logits (B, I), so that an epoch costs U x I, where sampled negatives cost
     positives x N: on dense data the exact loss is the cheaper one.

@@ -27,7 +27,7 @@ class _GridSoftmax(torch.autograd.Function):
         # (B, I), and (B,) their sums
         logits = logits - logits.amax(1, keepdim=True)
         powers = logits.exp()
-        whole, scale = _settled(powers, powers.sum(1), rows, items)
+        whole, scale = _settled(powers, powers.sum(1), powers[rows, items], rows, items)
         ctx.save_for_backward(powers.mul_(scale.unsqueeze(1)))
         return (whole.log() - logits[rows, items]).sum() / max(len(rows), 1)
 
@@ -53,7 +53,7 @@ class _ProductSoftmax(torch.autograd.Function):
             powers[:, some] = part = torch.exp(left @ right[some].T)
             sums += part.sum(1, dtype=torch.float32)
         own = powers[rows, items].float()
-        whole, scale = _settled(powers, sums, rows, items)
+        whole, scale = _settled(powers, sums, own, rows, items)
         loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
@@ -73,7 +73,7 @@ class _ProductSoftmax(torch.autograd.Function):
         return of_x * upstream[0], of_y * upstream[0], None, None, None, None
 
 
-def _settled(powers: Tensor, sums: Tensor, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+def _settled(powers: Tensor, sums: Tensor, own: Tensor, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     """Returns what each positive has its share of (P,), and what the gradient of the mean is scaled by (B,).
 
     That is everything, the user's other positives at `OTHERS`. The gradient by logits is the scale times what `powers`
@@ -82,11 +82,10 @@ def _settled(powers: Tensor, sums: Tensor, rows: Tensor, items: Tensor) -> tuple
     Args:
         powers: exp(logit) (B, I), up to a factor a row; becomes the gradient over the scale.
         sums: Its sums (B,).
+        own: Its values (P,) at the positives.
         rows: The row of each positive (P,), no pair twice.
         items: Its item (P,).
     """
-    # (P,)
-    own = powers[rows, items].float()
     sums = sums.index_add(0, rows, own, alpha=OTHERS - 1)
     whole = sums[rows] + (1 - OTHERS) * own
     scale = torch.zeros_like(sums).index_add_(0, rows, 1 / whole)
