@@ -32,11 +32,16 @@ def test_item_knn_sums_cosines_of_the_nearest(shrinkage: float, normalize: bool)
     scale = np.outer(lengths, lengths) + shrinkage
     similarity = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
     np.fill_diagonal(similarity, 0.0)
+    expected = X @ similarity
     if normalize:
         similarity = similarity / np.maximum(similarity.sum(0), 1e-12)
+        expected = X.mean(0) + (X - X.mean(0)) @ similarity
     settings = {"neighbours": X.shape[1], "shrinkage": shrinkage, "normalize": normalize}
     model = MODELS["item-knn"](**settings).fit(TRAIN, threads=1)
-    np.testing.assert_allclose(to_numpy(model.score(USERS)), X @ similarity, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(model.score(USERS)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(model.score_history(TRAIN.csr())), expected, rtol=1e-4, atol=1e-5)
+    restored = MODELS["item-knn"](**settings).restore(TRAIN, model.arrays())
+    np.testing.assert_array_equal(to_numpy(restored.score(USERS)), to_numpy(model.score(USERS)))
 
 
 def test_user_knn_sums_the_positives_of_the_nearest() -> None:

@@ -22,6 +22,8 @@ from neucf.recommender import Recommender, to_numpy
 # A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
 _TILE_ROWS, _TILE_ITEMS = 256, 1024
 _BLOCK_ROWS = 2048
+# Below so many people, laying the items out anew for them costs more than ranking them.
+_LEAST_ROWS = 16
 # What a person's factors take, as copies and padded, in models of usual size.
 _PERSON_BYTES = 8192
 
@@ -210,7 +212,7 @@ def _rank_by_factors(
             lists.rank(rows, *factors.people(slice(rows.start - first, rows.stop - first)), *catalogue)
 
         # Items are laid out anew for each block of people: the taller, the less often.
-        step = min(_BLOCK_ROWS, -(-(tile.stop - tile.start) // (2 * threads)))
+        step = min(_BLOCK_ROWS, max(_LEAST_ROWS, -(-(tile.stop - tile.start) // (2 * threads))))
         spread(rank, slices(tile.start, tile.stop, step), threads)
 
 

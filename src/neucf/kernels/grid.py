@@ -112,12 +112,16 @@ def multiply(weights, start, x, out, at):
 
 @kernel
 def turn_items(table, first, out):
-    """Writes rows first.. of a table (I, D), turned, to the first D rows of out (., PANEL); zeros past the last one."""
-    count = min(PANEL, table.shape[0] - first)
-    for t in range(count):
-        for d in range(table.shape[1]):
-            out[d, t] = table[first + t, d]
-    for d in range(table.shape[1]):
+    """Writes rows first.. of a table (I, D), turned, to the first D rows of out (., PANEL); zeros past the last one.
+
+    A cache line of each row at a time: what it is written to are lines 1 KiB apart, of which a cache holds few at once.
+    """
+    count, size = min(PANEL, table.shape[0] - first), table.shape[1]
+    for line in range(0, size, 16):
+        for t in range(count):
+            for d in range(line, min(line + 16, size)):
+                out[d, t] = table[first + t, d]
+    for d in range(size):
         for t in range(count, PANEL):
             out[d, t] = np.float32(0.0)
 

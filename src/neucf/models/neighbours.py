@@ -46,15 +46,18 @@ class ItemKNNConfig(NeighboursConfig):
     """Settings of item-knn."""
 
     normalize: Annotated[bool, Tunable(choices=(False, True))] = Field(
-        False, description="Whether each item's similarities to its neighbours are scaled to sum to 1."
+        False,
+        description="Whether scores are an item's mean plus its neighbours' weighted mean deviation from theirs, not "
+        "plain sums of similarities.",
     )
 
 
 class ItemKNN(ItemItem):
     """Item-based nearest neighbours (Sarwar et al. 2001): items like those of the history.
 
-    Normalised, a score is the share of an item's neighbourhood that the history holds: the weighted sum of Sarwar et
-    al., section 3.2.1, over all neighbours. It keeps items with many close neighbours from filling every list.
+    Normalised, a score is m_i + sum_j s_ij (x_j - m_j) / sum_j s_ij over all neighbours j, where m is an item's mean
+    over the training users (Sarwar et al., section 3.2.1; the means as in Koren 2008, equation 3, with no other
+    baseline). It keeps items with many close neighbours, or popular ones, from filling every list.
     """
 
     name: ClassVar[str] = "item-knn"
@@ -77,10 +80,29 @@ class ItemKNN(ItemItem):
         columns = weigher(self.config.weighting, columns)(columns)
         # (I, I), a row for each item j with its neighbours i; a score adds s_ij over the history, so W is its transpose
         similar = cosines(columns, columns, self.config.neighbours, self.config.shrinkage, threads, exclude_self=True)
-        if self.config.normalize:
-            sums = np.repeat(similar.sum(1), np.diff(similar.indptr))
-            similar.data /= sums.astype(np.float32)
-        return self._keep(train, csr_array(similar.T))
+        if not self.config.normalize:
+            return self._keep(train, csr_array(similar.T))
+        similar.data /= np.repeat(similar.sum(1), np.diff(similar.indptr)).astype(np.float32)
+        # (I,) of the interactions as given, whatever the weighting
+        means = train.csr().sum(0).astype(np.float32) / np.float32(max(train.num_users, 1))
+        # (I + 1, I): the last row is what every history gets
+        baseline = csr_array((means - similar @ means)[np.newaxis])
+        return self._keep(train, vstack([similar.T, baseline], format="csr"))
+
+    def _rows(self, users: npt.NDArray[np.int64] | None, histories: csr_array | None) -> csr_array:
+        """Returns histories, a one after each where scores have a part that every history gets."""
+        rows = super()._rows(users, histories)
+        if not self.config.normalize:
+            return rows
+        num_rows, num_items = rows.shape
+        ends = rows.indptr[1:]
+        columns, values = np.insert(rows.indices, ends, num_items), np.insert(rows.data, ends, 1)
+        return csr_array((values, columns, rows.indptr + np.arange(num_rows + 1)), shape=(num_rows, num_items + 1))
+
+    def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Takes the weights back."""
+        shape = (train.num_items + self.config.normalize, train.num_items)
+        return self._keep(train, unpacked(self.name, "weights", arrays, shape))
 
 
 class UserKNN(SparseProduct):
