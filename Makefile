@@ -15,7 +15,7 @@ quickstart: setup ## From ratings to recommendations with titles, in a minute
 	@.venv/bin/neucf quickstart $(ARGS)
 
 test: setup ## Runs the tests
-	@scripts/test $(ARGS)
+	@scripts/test -n 2 $(ARGS)
 
 check: setup ## Lint, types, direction of imports
 	@scripts/check

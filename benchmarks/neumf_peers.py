@@ -30,13 +30,15 @@ from neucf import MODELS, evaluate, read_dataset, split
 from neucf.data.splits import Split
 
 NEGATIVES = 4
-NET = {"dim": 8, "tower": "64-32-16-8", "negatives": NEGATIVES, "metric": "ndcg@10", "metric_protocol": "sampled"}
+NET = {"dim": 8, "tower": "64-32-16-8", "loss": "bce", "negatives": NEGATIVES, "eval_every": 1, "metric": "ndcg@10"}
+NET |= {"metric_protocol": "sampled"}
 # Chosen on validation. Embeddings start, and h is free, as in the peers.
 OURS: dict[str, Any] = {
     "batch_size": 8192,
     "lr": 0.015,
     "reg": 0.004,
     "reg_mlp": 0.03,
+    "reg_weights": 1e-4,
     "h": "free",
     "init_std": 0.01,
     "epochs": 50,

@@ -37,9 +37,9 @@ METRICS = ("recall@20", "ndcg@20")
 # RecBole's default batch of 4,096 scores holds one user of this catalogue.
 RECBOLE_BATCHES = (4096, 1 << 18, 1 << 21)
 TOWERS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("neumf", {"dim": 8, "tower": "64-32-16-8"}),
-    ("neumf", {"dim": 64, "tower": "64-32-16-8"}),
-    ("neumf", {"dim": 64, "tower": "512-256-128-64"}),
+    ("neumf", {"dim": 8, "tower": "64-32-16-8", "loss": "bce"}),
+    ("neumf", {"dim": 64, "tower": "64-32-16-8", "loss": "bce"}),
+    ("neumf", {"dim": 64, "tower": "512-256-128-64", "loss": "bce"}),
     ("mlp", {"tower": "64-32-16-8"}),
 )
 

@@ -76,12 +76,14 @@ for item in recommend(bpr, [USER], k=5)[0].items:
 #    NeuMF: logit = h . [p_u * q_i; tower([p'_u; q'_i])], with vectors of its own for each half
 # ---------------------------------------------------------------------------------------------------------------------
 DIM, TOWER = 64, (64, 32, 16)
-gmf = MODELS["gmf"](dim=DIM).fit(train, valid, seed=0)
+logistic = {"loss": "bce", "eval_every": 3, "reg_mlp": 0.03, "reg_weights": 1e-4, "init_std": 0.1}
+gmf = MODELS["gmf"](dim=DIM, loss="bce", negatives=8, lr=0.008, reg=0.01, epochs=20).fit(train, valid, seed=0)
 mlp = MODELS["mlp"](tower=TOWER, eval_every=3).fit(train, valid, seed=0)
-neumf = MODELS["neumf"](dim=DIM, tower=TOWER, eval_every=3).fit(train, valid, seed=0)
+neumf = MODELS["neumf"](dim=DIM, tower=TOWER, **logistic, negatives=6, lr=0.004, reg=0.004, epochs=14)
+neumf.fit(train, valid, seed=0)
 
 # The paper's pretraining: NeuMF starts from both trained halves, joined with equal weight, and goes on by plain SGD.
-joined = MODELS["neumf"](dim=DIM, tower=TOWER, optimizer="sgd", lr=0.01, epochs=3)
+joined = MODELS["neumf"](dim=DIM, tower=TOWER, **logistic, optimizer="sgd", lr=0.01, epochs=3)
 joined.halves = (gmf, mlp)
 joined.fit(train, valid, seed=0)
 

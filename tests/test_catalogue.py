@@ -46,7 +46,7 @@ def test_a_step_follows_the_gradient_of_the_objective_written_out() -> None:
     ours, theirs = net(), net()
     users = np.array([4, 1, 7])
     own = TRAIN.csr().toarray()[users] > 0
-    loss, count = engine(ours).step(users, LR)
+    loss, count = engine(ours).step(users, LR, np.random.default_rng(0))
 
     rows, items = (torch.from_numpy(each) for each in np.nonzero(own))
     p, q, b = theirs.user_embedding.weight, theirs.item_embedding.weight, theirs.item_bias.weight  # type: ignore[union-attr]
@@ -68,7 +68,7 @@ def test_a_step_follows_the_gradient_of_the_objective_written_out() -> None:
 def test_an_epoch_visits_every_positive_once() -> None:
     one = engine(net(), batch_size=50)
     seen = []
-    one.step = lambda users, _: (seen.append(users), (0.0, 1))[1]  # type: ignore[method-assign,func-returns-value]
+    one.step = lambda users, *_: (seen.append(users), (0.0, 1))[1]  # type: ignore[method-assign,func-returns-value]
     one.run_epoch(1, lambda _: LR)
     assert len(seen) > 1
     assert sorted(np.concatenate(seen)) == sorted(set(TRAIN.users))
@@ -82,9 +82,10 @@ def test_the_loss_on_validation_is_the_one_that_training_minimises() -> None:
     assert engine(one).valid_loss(VALID) == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.parametrize("sampler", ["all", "shared"])
 @pytest.mark.parametrize("name", ["mf", "gmf", "mlp", "neumf"])
-def test_every_net_ranks_what_users_chose_higher(name: str) -> None:
-    settings = {"loss": "softmax", "sampler": "all", "lr": 0.02, "epochs": 10, "reg": 0.0}
+def test_every_net_ranks_what_users_chose_higher(name: str, sampler: str) -> None:
+    settings = {"loss": "softmax", "sampler": sampler, "negatives": 20, "lr": 0.02, "epochs": 10, "reg": 0.0}
     scores = to_numpy(MODELS[name](**settings).fit(TRAIN, seed=0, threads=1).score(np.arange(TRAIN.num_users)))
     own = TRAIN.csr().toarray() > 0
     assert scores[own].mean() > scores[~own].mean() + 0.5
@@ -109,11 +110,44 @@ def test_auto_takes_the_exact_loss_where_it_can(settings: dict[str, str], engine
 
 
 def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_choice, "SHARED", 3)
-    monkeypatch.setattr(engine_choice, "SHARED_PRODUCTS", 3)
-    assert len(TRAIN) * 3 < TRAIN.num_users * TRAIN.num_items
+    monkeypatch.setattr(engine_choice, "PRODUCTS", 3)
+    monkeypatch.setattr(engine_choice, "POOL", 2)
+    affordable = 3 * len(TRAIN) // TRAIN.num_users
+    assert 2 < affordable < TRAIN.num_items
     chosen = engine_choice.resolve_sampler(MFConfig(), TRAIN, net())
-    assert (chosen.sampler, chosen.negatives) == ("shared", 3)
+    assert (chosen.sampler, chosen.negatives) == ("shared", affordable)
+
+
+def test_a_pool_of_the_whole_catalogue_gives_the_exact_loss_and_gradient() -> None:
+    own = torch.from_numpy(TRAIN.csr().toarray()[:6] > 0)
+    rows, items = own.nonzero(as_tuple=True)
+    logits = torch.randn(own.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    losses = [
+        catalogue_loss.pool_softmax(logits, logits[rows, items], rows, own, TRAIN.num_items),
+        by_definition(logits, rows, items),
+    ]
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, logits)[0] for loss in losses))
+
+
+def test_pools_estimate_the_sum_over_the_free_items() -> None:
+    """With one positive a row, exp(loss) is its share's inverse, which is linear in what a pool estimates."""
+    logits, rows, item = torch.linspace(-1, 1, 40).unsqueeze(0), torch.tensor([0]), 5
+    rng, estimates = np.random.default_rng(0), []
+    for _ in range(4000):
+        pool = torch.from_numpy(rng.choice(40, 10, replace=False))
+        loss = catalogue_loss.pool_softmax(logits[:, pool], logits[0, [item]], rows, (pool == item).unsqueeze(0), 40)
+        estimates.append(float(loss.exp()))
+    exact = float(logits.exp().sum() / logits[0, item].exp())
+    assert np.mean(estimates) == pytest.approx(exact, abs=4 * np.std(estimates) / 4000**0.5)
+
+
+def test_a_person_with_no_free_item_in_the_pool_has_a_gradient() -> None:
+    logits = torch.zeros(1, 3, requires_grad=True)
+    loss = catalogue_loss.pool_softmax(
+        logits, logits[0, :2], torch.tensor([0, 0]), torch.ones(1, 3, dtype=torch.bool), 9
+    )
+    assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()
 
 
 # Of vectors whose logits are safe to exponentiate, and of some whose are not

@@ -182,10 +182,10 @@ def test_clipping_bounds_the_step() -> None:
 
 NETS = {
     "mf": (MF, {"dim": 5, "bias": True, "reg": 0.2, "cosine": False}),
-    "gmf": (GMF, {"dim": 5, "reg": 0.2, "h": "free"}),
-    "gmf-clipped": (GMF, {"dim": 5, "reg": 0.2}),
+    "gmf": (GMF, {"dim": 5, "reg": 0.2, "h": "free", "cosine": False}),
+    "gmf-clipped": (GMF, {"dim": 5, "reg": 0.2, "cosine": False}),
     "mlp": (MLP, {"tower": "8-6-4-3", "reg": 0.2, "reg_weights": 0.1}),
-    "neumf": (NeuMF, {"dim": 5, "tower": "8-6-4", "reg": 0.2, "reg_mlp": 0.3, "reg_weights": 0.1}),
+    "neumf": (NeuMF, {"dim": 5, "tower": "8-6-4", "cosine": False, "reg": 0.2, "reg_mlp": 0.3, "reg_weights": 0.1}),
 }
 
 

@@ -209,7 +209,7 @@ def test_a_failing_model_is_shown_and_the_others_go_on(tmp_path: Path, neucf: Ca
 
 
 def test_a_neumf_whose_half_failed_says_so(tmp_path: Path) -> None:
-    broken = GMF.replace("epochs = 2", 'optimizer = "sgd"\nlr = 1e30\nepochs = 2')
+    broken = GMF.replace("epochs = 2", 'loss = "bce"\noptimizer = "sgd"\nlr = 1e30\nepochs = 2')
     results = execute(write(tmp_path, FULL, broken, MLP, JOINED), tmp_path)
     assert [result.error is None for result in results] == [False, True, False]
     assert results[2].error == "neumf-joined starts from gmf, which failed."

@@ -77,15 +77,20 @@ def test_a_tower_is_equation_10() -> None:
     torch.testing.assert_close(tower.item_half(table, many)[0], tower.item_half(table, many[:1])[0])
 
 
-def test_neumf_joins_trained_halves_by_equation_13() -> None:
-    gmf = GMF(dim=4, epochs=3, batch_size=64, h="free").fit(TRAIN, threads=1)
+@pytest.mark.parametrize(("loss", "scale"), [("bce", 1.0), ("softmax", 0.2)])
+def test_neumf_joins_trained_halves_by_equation_13(loss: str, scale: float) -> None:
+    """By cosines, an MLP's logits are worth a temperature of GMF's, as the softmax divides only these."""
+    settings = {"loss": loss, "temperature": 0.2}
+    gmf = GMF(dim=4, epochs=3, batch_size=64, h="free", **settings).fit(TRAIN, threads=1)
     mlp = MLP(tower="8-6-4", epochs=3, batch_size=64).fit(TRAIN, threads=1)
-    model = NeuMF(dim=4, tower="8-6-4", alpha=0.3, epochs=2, batch_size=64)
+    model = NeuMF(dim=4, tower="8-6-4", alpha=0.3, epochs=2, batch_size=64, **settings)
     model.halves = (gmf, mlp)
     model.stop_after = 0
     model.fit(TRAIN, HELD, threads=1)
     users = np.arange(60)
-    expected = 0.3 * to_numpy(gmf.score(users)) + 0.7 * to_numpy(mlp.score(users))
+    of_mlp = to_numpy(mlp.score(users)) - mlp.net.bias.item()
+    of_biases = 0.3 * gmf.net.bias.item() + 0.7 * mlp.net.bias.item()
+    expected = 0.3 * (to_numpy(gmf.score(users)) - gmf.net.bias.item()) + 0.7 * scale * of_mlp + of_biases
     np.testing.assert_allclose(to_numpy(model.score(users)), expected, rtol=1e-4, atol=1e-5)
 
 

@@ -88,7 +88,7 @@ def test_what_tuning_found_reaches_the_model_and_the_neumf_that_starts_from_it(r
     plan = loaded.plan(gmf, tuned=found)
     assert (plan.settings["dim"], plan.settings["lr"]) == (9, 0.25)
     assert loaded.plan(joined, tuned=found).settings["dim"] == 9
-    assert loaded.plan(joined).settings["dim"] == 64
+    assert loaded.plan(joined).settings["dim"] == 512
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ def test_a_killed_run_resumes_to_the_same_bits(name: str, settings: dict[str, An
 
 def test_every_epoch_is_reported_and_evaluated_when_due() -> None:
     watch = Recorder()
-    MODELS["gmf"](dim=4, epochs=5, eval_every=2, batch_size=64).fit(TRAIN, HELD, threads=1, monitor=watch)
+    MODELS["gmf"](dim=4, loss="bce", negatives=8, epochs=5, eval_every=2, batch_size=64).fit(
+        TRAIN, HELD, threads=1, monitor=watch
+    )
     assert [record.epoch for record in watch.records] == [1, 2, 3, 4, 5]
     assert [record.valid_metrics is not None for record in watch.records] == [False, True, False, True, True]
     for record in watch.records:
@@ -71,9 +73,10 @@ def test_every_epoch_is_reported_and_evaluated_when_due() -> None:
         assert record.valid_metrics is None or "ndcg@20" in record.valid_metrics
 
 
-def test_validation_loss_uses_the_same_negatives_at_every_evaluation() -> None:
+@pytest.mark.parametrize("sampled", [{"loss": "bce"}, {"sampler": "shared", "negatives": 10}])
+def test_validation_loss_uses_the_same_negatives_at_every_evaluation(sampled: dict[str, Any]) -> None:
     watch = Recorder()
-    settings = {"dim": 4, "epochs": 3, "lr": 1e-12, "batch_size": 64}
+    settings = {"dim": 4, "epochs": 3, "eval_every": 1, "lr": 1e-12, "batch_size": 64, **sampled}
     MODELS["gmf"](**settings).fit(TRAIN, HELD, threads=1, monitor=watch)
     losses = [record.valid_loss for record in watch.records]
     assert losses[0] == pytest.approx(losses[2], rel=1e-6)
@@ -81,13 +84,14 @@ def test_validation_loss_uses_the_same_negatives_at_every_evaluation() -> None:
 
 def test_training_stops_early_and_restores_the_best_weights() -> None:
     watch = Recorder()
-    model = MODELS["gmf"](dim=8, epochs=200, patience=3, lr=0.05, batch_size=64, reg=0.0, metric="ndcg@5")
+    settings = {"loss": "bce", "dim": 8, "epochs": 200, "lr": 0.05, "batch_size": 64}
+    model = MODELS["gmf"](**settings, patience=3, eval_every=1, metric="ndcg@5")
     model.fit(TRAIN, HELD, threads=1, monitor=watch)
     values = [record.valid_metrics["ndcg@5"] for record in watch.records if record.valid_metrics]
     assert len(watch.records) < 200
     assert len(values) == len(values[: model.best_epoch]) + 3
     assert values[(model.best_epoch or 0) - 1] == max(values)
-    stopped = MODELS["gmf"](dim=8, epochs=200, lr=0.05, batch_size=64, reg=0.0)
+    stopped = MODELS["gmf"](**settings)
     stopped.stop_after = model.best_epoch
     stopped.fit(TRAIN, threads=1)
     np.testing.assert_array_equal(to_numpy(stopped.score([0, 1])), to_numpy(model.score([0, 1])))
@@ -95,8 +99,9 @@ def test_training_stops_early_and_restores_the_best_weights() -> None:
 
 @pytest.mark.parametrize("name", ["gmf", "bpr-mf"])
 def test_a_loss_that_explodes_stops_with_epoch_batch_and_advice(name: str) -> None:
-    settings = {"lr": 1e30, "epochs": 50, "optimizer": "sgd"}
-    model = MODELS[name](**settings)
+    # Cosines cannot explode
+    loss = {"loss": "bce"} if name == "gmf" else {}
+    model = MODELS[name](lr=1e30, epochs=50, optimizer="sgd", **loss)
     with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+.*Lower `lr`"):
         model.fit(TRAIN, threads=1)
     assert all(np.isfinite(value).all() for value in model.arrays().values())

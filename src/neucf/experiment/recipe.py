@@ -200,7 +200,7 @@ class Recipe(_Table):
     def settings(
         self, entry: ModelTable, tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     ) -> dict[str, Any]:
-        """Returns a model's settings: the recipe's way to choose epochs, the shapes of its halves, then its own.
+        """Returns a model's settings: the recipe's way to choose epochs, what its halves say of it, then its own.
 
         Args:
             entry: The model.
@@ -212,7 +212,7 @@ class Recipe(_Table):
                 MODELS[self.by_label[half].model](**self.settings(self.by_label[half], tuned)) for half in entry.halves
             ]
             gmf, mlp = (half.config.model_dump() for half in halves)
-            settings |= {"dim": gmf["dim"], "tower": mlp["tower"]}
+            settings |= {"tower": mlp["tower"]} | {key: gmf[key] for key in ("dim", "loss", "cosine")}
         return {**settings, **entry.settings, **tuned.get(entry.label, {})}
 
     def on_split(self, split_seed: int) -> Recipe:

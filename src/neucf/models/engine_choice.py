@@ -19,9 +19,9 @@ from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
-# Negatives a batch shares under `sampler=auto`, and those a positive may cost for the exact softmax instead: by any
-# net, and by one whose logits are products, which are worked out tile by tile.
-SHARED, SHARED_PRODUCTS = 512, 8192
+# Logits an epoch may cost under `sampler=auto` with softmax, by a net in general; those a positive may cost by one
+# whose logits are products, which are worked out tile by tile; and the least pool of items.
+LOGITS, PRODUCTS, POOL = 1 << 27, 8192, 512
 
 
 def make_engine(
@@ -51,16 +51,18 @@ def make_engine(
             f"loss={config.loss}, optimizer={config.optimizer}, sampler={config.sampler} on {chosen}. Use engine=auto."
         )
     net.to(chosen)
-    if config.sampler == "all":
-        if config.loss != "softmax" or config.optimizer == "lazy-adam":
-            raise ConfigError(
-                "`sampler` all needs loss=softmax and an optimiser that moves every row; got "
-                f"loss={config.loss}, optimizer={config.optimizer}. Use sampler=shared."
-            )
+    by_users = config.loss == "softmax" and config.optimizer != "lazy-adam"
+    if config.sampler == "all" and not by_users:
+        raise ConfigError(
+            "`sampler` all needs loss=softmax and an optimiser that moves every row; got "
+            f"loss={config.loss}, optimizer={config.optimizer}. Use sampler=shared."
+        )
+    if config.sampler == "all" or (config.sampler == "shared" and by_users):
         return CatalogueEngine(
             net, train,
             optimizer=config.optimizer, batch_size=config.batch_size, temperature=temperature,
             reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen, precision=config.precision,
+            pool=config.negatives if config.sampler == "shared" else 0,
         )  # fmt: skip
     batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
@@ -89,9 +91,11 @@ def resolve_sampler(config: NeuralConfig, train: Interactions, net: Net) -> Neur
         return config
     if config.loss != "softmax":
         return config.model_copy(update={"sampler": "uniform"})
-    worth = SHARED if net.product(torch.zeros(1, dtype=torch.int64)) is None else SHARED_PRODUCTS
-    exact = train.num_users * train.num_items <= worth * len(train) and config.optimizer != "lazy-adam"
-    return config.model_copy(update={"sampler": "all"} if exact else {"sampler": "shared", "negatives": SHARED})
+    products = net.product(torch.zeros(1, dtype=torch.int64)) is not None
+    affordable = (PRODUCTS * len(train) if products else LOGITS) // max(train.num_users, 1)
+    if affordable >= train.num_items and config.optimizer != "lazy-adam":
+        return config.model_copy(update={"sampler": "all"})
+    return config.model_copy(update={"sampler": "shared", "negatives": max(affordable, POOL)})
 
 
 def batch_size_for(config: NeuralConfig, num_positives: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -10,46 +10,40 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.nn import functional
 
-from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
-from neucf.models.neural_config import NeuralConfig
-from neucf.training.nets import Net, Parts, Table, embedding, rows_of
+from neucf.models.neural_config import CosineConfig
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
 
 
-class GMFConfig(NeuralConfig):
+class GMFConfig(CosineConfig):
     """Settings of gmf."""
 
-    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(64, ge=1, le=4096, description="Length D of an embedding.")
     h: Literal["ones", "free", "clipped"] = Field(
         "clipped", description="Output weights: fixed at 1, learnt, or learnt and held within -1..1."
     )
     bias: bool = Field(True, description="Whether the output has a bias.")
-    negatives: int = Field(8, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
-    lr: float = Field(0.008, gt=0, description="Learning rate.")
-    reg: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(
-        0.01, ge=0, description="L2 strength on the embeddings a step touches."
-    )
-    epochs: int = Field(20, ge=1, description="Horizon of the schedule.")
 
 
 class GMFNet(Net):
     """logit(u, i) = h . (p_u * q_i) + b (He et al. 2017, equations 8 and 9; the sigmoid lives in the loss).
 
-    With h free it grows, and a penalty on p and q stops binding; clipped, it cannot.
+    With h free it grows, and a penalty on p and q stops binding; clipped, it cannot. By cosines p and q have length 1.
 
     Args:
         num_users: U.
         num_items: I.
-        config: Dimension, h, bias, L2 strength and initialisation.
+        config: Dimension, h, bias, cosine, L2 strength and initialisation.
         generator: Draws the initial embeddings.
     """
 
     def __init__(self, num_users: int, num_items: int, config: GMFConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.reg, self.clipped = config.reg, config.h == "clipped"
-        self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
-        self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
+        self.cosine, self.reg, self.clipped = config.by_cosine, config.reg, config.h == "clipped"
+        shape = (config.dim, config.init, config.init_std, generator, self.cosine)
+        self.user_embedding = embedding(num_users, *shape)
+        self.item_embedding = embedding(num_items, *shape)
         # (D,) and (1,)
         self.h = nn.Parameter(torch.ones(config.dim), requires_grad=config.h != "ones")
         self.bias = nn.Parameter(torch.zeros(1), requires_grad=config.bias)
@@ -58,28 +52,34 @@ class GMFNet(Net):
         """Returns the user table and the item table."""
         return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
 
-    def parts(self) -> Parts:
-        """Returns the tables, h and the bias."""
+    def parts(self) -> Parts | None:
+        """Returns the tables, h and the bias; None for cosines, whose lengths depend on whole rows."""
+        if self.cosine:
+            return None
         users, items = self.tables()
         return Parts(product=(users, items), h=self.h, bias=self.bias)
 
     def product(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Returns p, h within it, and q; the bias is the same for every item."""
-        return self.user_embedding(users) * self.h, self.item_embedding.weight
+        return self.user_embedding(users) * self.h, all_rows(self.item_embedding)
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
-        """Returns p_u (..., D)."""
-        return (self.user_embedding(users),)
+        """Returns p_u (..., D), of any length."""
+        return (raw(self.user_embedding, users),)
+
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """Returns vectors (..., D) as they enter logits, h within them."""
+        return (functional.normalize(vectors, dim=-1) if self.cosine else vectors) * self.h
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""
         # h meets p first: p is the smaller of the two when a user has several items
-        product: Tensor = ((vectors[0] * self.h) * self.item_embedding(items)).sum(-1)
+        product: Tensor = (self.scaled(vectors[0]) * self.item_embedding(items)).sum(-1)
         return product + self.bias
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) by one matrix product."""
-        product: Tensor = (vectors[0] * self.h) @ rows_of(self.item_embedding, items).T
+        product: Tensor = self.scaled(vectors[0]) @ rows_of(self.item_embedding, items).T
         return product + self.bias
 
     @torch.no_grad()
@@ -105,8 +105,8 @@ class GMF(NeuralModel):
         net = self.net
         assert isinstance(net, GMFNet)
         with torch.no_grad():
-            users = (net.user_embedding.weight * net.h).cpu().numpy()
-            items = net.item_embedding.weight.cpu().numpy()
+            users = (all_rows(net.user_embedding) * net.h).cpu().numpy()
+            items = all_rows(net.item_embedding).cpu().numpy()
             bias = net.bias.expand(len(items)).contiguous().cpu().numpy()
         return users, items, bias
 
@@ -115,5 +115,5 @@ class GMF(NeuralModel):
         net = self.net
         assert isinstance(net, GMFNet)
         with torch.no_grad():
-            scaled: NDArray[np.float32] = (self.fold_in(histories)[0] * net.h).cpu().numpy()
+            scaled: NDArray[np.float32] = net.scaled(self.fold_in(histories)[0]).cpu().numpy()
         return scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -14,10 +14,9 @@ from torch.nn import functional
 
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
-from neucf.models.neural_config import NeuralConfig
-from neucf.training.catalogue_loss import TEMPERATURES
+from neucf.models.neural_config import CosineConfig
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Parts, Table, embedding, rows_of
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
 from neucf.training.optimizers import OptimizerName
 
 
@@ -33,25 +32,11 @@ class MFNet(Net):
 
     def __init__(self, num_users: int, num_items: int, config: MFConfig, generator: torch.Generator) -> None:
         super().__init__()
-        self.cosine, self.reg = config.cosine and config.loss == "softmax", config.reg
-        self._kept: tuple[Tensor, Tensor] | None = None
-        self.user_embedding = embedding(num_users, config.dim, config.init, config.init_std, generator)
-        self.item_embedding = embedding(num_items, config.dim, config.init, config.init_std, generator)
+        self.cosine, self.reg = config.by_cosine, config.reg
+        shape = (config.dim, config.init, config.init_std, generator, self.cosine)
+        self.user_embedding = embedding(num_users, *shape)
+        self.item_embedding = embedding(num_items, *shape)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
-
-    def train(self, mode: bool = True) -> Self:
-        """Sets the mode, and forgets vectors scaled before."""
-        self._kept = None
-        return super().train(mode)
-
-    def scaled_tables(self) -> tuple[Tensor, Tensor]:
-        """Returns the vectors of all users (U, D) and items (I, D) as scaled; out of training, scaled but once."""
-        if self._kept is not None:
-            return self._kept
-        tables = self._scaled(self.user_embedding.weight), self._scaled(self.item_embedding.weight)
-        if self.cosine and not self.training:
-            self._kept = tables[0].detach(), tables[1].detach()
-        return tables
 
     def tables(self) -> list[Table]:
         """Returns the user table, the item table and, if any, the item bias."""
@@ -70,56 +55,34 @@ class MFNet(Net):
 
     def product(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the vectors as they are scaled; an item's bias meets a user's 1."""
-        left, right = self._scaled(self.user_embedding(users)), self._scaled(self.item_embedding.weight)
+        left, right = self.user_embedding(users), all_rows(self.item_embedding)
         if self.item_bias is None:
             return left, right
         return torch.cat([left, torch.ones_like(left[:, :1])], 1), torch.cat([right, self.item_bias.weight], 1)
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
-        """Returns p_u (..., D)."""
-        return (self.user_embedding(users),)
+        """Returns p_u (..., D), of any length."""
+        return (raw(self.user_embedding, users),)
 
-    def item_vectors(self, items: Tensor) -> Tensor:
-        """Returns q_i (..., D), of length 1 where logits are cosines."""
-        if self.cosine and not self.training:
-            return rows_of(nn.Embedding.from_pretrained(self.scaled_tables()[1]), items)
-        return self._scaled(rows_of(self.item_embedding, items))
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """Returns vectors (..., D) as they enter logits: of length 1 where these are cosines."""
+        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""
-        product: Tensor = (self._scaled(vectors[0]) * self.item_vectors(items)).sum(-1)
+        product: Tensor = (self.scaled(vectors[0]) * self.item_embedding(items)).sum(-1)
         return product if self.item_bias is None else product + self.item_bias(items).squeeze(-1)
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C) by one matrix product."""
-        product = self._scaled(vectors[0]) @ self.item_vectors(items).T
+        product = self.scaled(vectors[0]) @ rows_of(self.item_embedding, items).T
         return product if self.item_bias is None else product + self.item_bias(items).squeeze(-1)
 
-    def _scaled(self, vectors: Tensor) -> Tensor:
-        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
-
-class MFConfig(NeuralConfig):
+class MFConfig(CosineConfig):
     """Settings of mf."""
 
-    dim: Annotated[int, Tunable(32, 1024, log=True)] = Field(
-        512, ge=1, le=4096, description="Length D of an embedding."
-    )
     bias: bool = Field(False, description="Whether each item has a bias.")
-    cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
-        True, description="Whether logits are cosines, with the softmax loss; with others they are products."
-    )
-    # Of the losses, the softmax over cosines was best on validation on ml-latest-small, ml-100k and gowalla,
-    # most of all over the whole catalogue (docs/results.md).
-    loss: LossName = Field("softmax", description="What training minimises.")
-    temperature: Annotated[float, Tunable(choices=TEMPERATURES, when=("loss", "softmax"))] = Field(
-        0.0,
-        ge=0,
-        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
-    )
-    lr: Annotated[float, Tunable(5e-4, 0.1, log=True)] = Field(0.02, gt=0, description="Learning rate.")
-    epochs: Annotated[int, Tunable(8, 64, log=True)] = Field(16, ge=1, description="Horizon of the schedule.")
-    eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
 
 
 class MF(NeuralModel):
@@ -138,7 +101,7 @@ class MF(NeuralModel):
         net = self.net
         assert isinstance(net, MFNet)
         with torch.no_grad():
-            users, items = (table.cpu().numpy() for table in net.scaled_tables())
+            users, items = (all_rows(table).cpu().numpy() for table in (net.user_embedding, net.item_embedding))
             bias = None if net.item_bias is None else net.item_bias.weight.squeeze(-1).cpu().numpy()
         return users, items, bias
 
@@ -146,7 +109,7 @@ class MF(NeuralModel):
         """Returns factors (B, D) of people known by their histories (B, I)."""
         net = self.net
         assert isinstance(net, MFNet)
-        scaled: NDArray[np.float32] = net._scaled(self.fold_in(histories)[0]).cpu().numpy()
+        scaled: NDArray[np.float32] = net.scaled(self.fold_in(histories)[0]).cpu().numpy()
         return scaled
 
 

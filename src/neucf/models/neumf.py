@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray
@@ -16,34 +17,29 @@ from neucf.models.config import Tunable
 from neucf.models.gmf import GMF, GMFNet
 from neucf.models.mlp import MLP, TOWERS, MLPNet, Tower, Widths, tower_factors, tower_grid
 from neucf.models.neural import NeuralModel
-from neucf.models.neural_config import NeuralConfig
+from neucf.models.neural_config import CosineConfig
 from neucf.recommender import Monitor
-from neucf.training.nets import Net, Parts, Table, embedding, rows_of
+from neucf.training.catalogue_loss import temperature_for
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
 
 
-class NeuMFConfig(NeuralConfig):
+class NeuMFConfig(CosineConfig):
     """Settings of neumf."""
 
-    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(
-        64, ge=1, le=4096, description="Length D of a GMF embedding."
-    )
     tower: Annotated[Widths, Tunable(choices=TOWERS)] = Field(
         (64, 32, 16), description="MLP input width (both halves together), then hidden ones."
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
     h: Literal["free", "clipped"] = Field("clipped", description="GMF's output weights: learnt, or held within -1..1.")
-    negatives: int = Field(6, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared.")
-    lr: float = Field(0.004, gt=0, description="Learning rate.")
-    reg: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(
-        0.004, ge=0, description="L2 strength on the GMF embeddings a step touches."
-    )
+    lr: float = Field(0.002, gt=0, description="Learning rate.")
+    # By cosines only what the rate is of a row's length counts: the tower wants a lower rate than the cosines do
+    init_std: float = Field(0.01, ge=0, description="Deviation of `init=normal`.")
     reg_mlp: Annotated[float, Tunable(3e-3, 0.3, log=True)] = Field(
-        0.03, ge=0, description="L2 strength on the MLP embeddings a step touches."
+        0.1, ge=0, description="L2 strength on the MLP embeddings a step touches."
     )
     reg_weights: Annotated[float, Tunable(1e-6, 1e-2, log=True)] = Field(
-        1e-4, ge=0, description="L2 strength on all other weights."
+        1e-3, ge=0, description="L2 strength on all other weights."
     )
-    epochs: int = Field(14, ge=1, description="Horizon of the schedule.")
     pretrain: bool = Field(False, description="Whether gmf and mlp of these shapes are trained first and joined.")
     alpha: Annotated[float, Tunable(0.0, 1.0, when=("pretrain", True))] = Field(
         0.5, ge=0, le=1, description="Weight of GMF when pretrained halves are joined."
@@ -55,21 +51,25 @@ class NeuMFConfig(NeuralConfig):
 class NeuMFNet(Net):
     """logit(u, i) = h . [p_u * q_i; tower([p'_u; q'_i])] + b (He et al. 2017, equation 12).
 
+    By cosines p and q have length 1, and the tower's share is multiplied by the temperature that the loss divides by:
+    a product needs it to stand out, a tower learns its own scale.
+
     Args:
         num_users: U.
         num_items: I.
-        config: Shapes, dropout, L2 strengths and initialisation.
+        config: Shapes, dropout, cosine, L2 strengths and initialisation.
         generator: Draws the initial parameters.
     """
 
     def __init__(self, num_users: int, num_items: int, config: NeuMFConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.dim, self.reg, self.reg_mlp = config.dim, config.reg, config.reg_mlp
-        self.clipped = config.h == "clipped"
+        self.clipped, self.cosine = config.h == "clipped", config.by_cosine
+        self.tower_scale = temperature_for(config.temperature, num_items) if self.cosine else 1.0
         half, last = config.tower[0] // 2, config.tower[-1]
         shape = (config.init, config.init_std, generator)
-        self.gmf_user_embedding = embedding(num_users, config.dim, *shape)
-        self.gmf_item_embedding = embedding(num_items, config.dim, *shape)
+        self.gmf_user_embedding = embedding(num_users, config.dim, *shape, self.cosine)
+        self.gmf_item_embedding = embedding(num_items, config.dim, *shape, self.cosine)
         self.mlp_user_embedding = embedding(num_users, half, *shape)
         self.mlp_item_embedding = embedding(num_items, half, *shape)
         self.tower = Tower(config.tower, config.dropout, generator)
@@ -89,8 +89,8 @@ class NeuMFNet(Net):
         ]
 
     def parts(self) -> Parts | None:
-        """Returns the tables, the layers and the joint output weights; None under dropout."""
-        if self.tower.dropout > 0:
+        """Returns the tables, the layers and the joint output weights; None under dropout and for cosines."""
+        if self.tower.dropout > 0 or self.cosine:
             return None
         tables = self.tables()
         return Parts(
@@ -103,20 +103,28 @@ class NeuMFNet(Net):
         )
 
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:
-        """Returns p_u (..., D) and p'_u (..., D')."""
-        return self.gmf_user_embedding(users), self.mlp_user_embedding(users)
+        """Returns p_u (..., D), of any length, and p'_u (..., D')."""
+        return raw(self.gmf_user_embedding, users), self.mlp_user_embedding(users)
+
+    def scaled(self, vectors: Tensor) -> Tensor:
+        """Returns p (..., D) as it enters logits, GMF's h within it."""
+        return (functional.normalize(vectors, dim=-1) if self.cosine else vectors) * self.h[: self.dim]
+
+    def tower_h(self) -> Tensor:
+        """Returns the tower's h (D_last,) as it enters logits."""
+        return self.h[self.dim :] * self.tower_scale
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of both vectors with items (...)."""
-        gmf: Tensor = ((vectors[0] * self.h[: self.dim]) * self.gmf_item_embedding(items)).sum(-1)
+        gmf: Tensor = (self.scaled(vectors[0]) * self.gmf_item_embedding(items)).sum(-1)
         first = self.tower.user_half(vectors[1]) + self.tower.item_half(self.mlp_item_embedding, items)
-        mlp: Tensor = self.tower(first) @ self.h[self.dim :]
+        mlp: Tensor = self.tower(first) @ self.tower_h()
         return gmf + mlp + self.bias
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C): a matrix product, and the tower a slice of the items at a time."""
-        gmf: Tensor = (vectors[0] * self.h[: self.dim]) @ rows_of(self.gmf_item_embedding, items).T
-        return gmf + tower_grid(self.tower, self.h[self.dim :], vectors[1], self.mlp_item_embedding, items) + self.bias
+        gmf: Tensor = self.scaled(vectors[0]) @ rows_of(self.gmf_item_embedding, items).T
+        return gmf + tower_grid(self.tower, self.tower_h(), vectors[1], self.mlp_item_embedding, items) + self.bias
 
     def seed_dropout(self, seed: int) -> None:
         """Seeds the tower's dropout."""
@@ -170,10 +178,11 @@ class NeuMF(NeuralModel):
         threads: int | None = None,
         monitor: Monitor | None = None,
     ) -> Self:
-        """Trains; where `pretrain` is true, gmf and mlp come first, by their own defaults and these shapes."""
+        """Trains; where `pretrain` is true, gmf and mlp come first, by their own defaults, these shapes, gmf's loss."""
         self._joined = self.halves
         if self.config.pretrain and self.halves is None:
-            gmf, mlp = GMF(dim=self.config.dim), MLP(tower=self.config.tower)
+            gmf = GMF(dim=self.config.dim, loss=self.config.loss, cosine=self.config.cosine)
+            mlp = MLP(tower=self.config.tower)
             for half, epoch in zip((gmf, mlp), self._stop_halves_at, strict=False):
                 half.stop_at((epoch,))
             for half in (gmf, mlp):
@@ -214,8 +223,8 @@ class NeuMF(NeuralModel):
         net = self.net
         assert isinstance(net, NeuMFNet)
         gmf, mlp = net.user_vectors(self._tensor(users))
-        scaled = (gmf * net.h[: net.dim], net.gmf_item_embedding.weight)
-        return tower_factors(net.tower, net.h[net.dim :], (mlp, net.mlp_item_embedding.weight), scaled, net.bias)
+        scaled = (net.scaled(gmf), all_rows(net.gmf_item_embedding))
+        return tower_factors(net.tower, net.tower_h(), (mlp, net.mlp_item_embedding.weight), scaled, net.bias)
 
     def _check_halves(self, train: Interactions) -> None:
         if self._joined is None:
@@ -228,6 +237,12 @@ class NeuMF(NeuralModel):
         if mlp.config.tower != self.config.tower:
             raise ConfigError(
                 f"`tower` must be that of the mlp to start from, {mlp.config.tower}; got {self.config.tower}."
+            )
+        if gmf.config.by_cosine != self.config.by_cosine:
+            raise ConfigError(
+                "`loss` and `cosine` must make products cosines where the gmf to start from does; got "
+                f"loss={self.config.loss}, cosine={self.config.cosine} for a gmf of loss={gmf.config.loss}, "
+                f"cosine={gmf.config.cosine}. Set them alike."
             )
         for half in self._joined:
             if half.user_ids != train.user_ids or half.item_ids != train.item_ids:

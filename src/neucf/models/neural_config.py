@@ -8,7 +8,7 @@ from pydantic import Field
 
 from neucf.models.config import Tunable
 from neucf.models.trained import TrainedConfig
-from neucf.training.catalogue_loss import Precision
+from neucf.training.catalogue_loss import TEMPERATURES, Precision
 from neucf.training.losses import LossName
 from neucf.training.nets import InitName
 from neucf.training.optimizers import OptimizerName
@@ -28,7 +28,8 @@ class NeuralConfig(TrainedConfig):
     sampler: SamplerName = Field(
         "auto",
         description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax. "
-        "`auto` is uniform; for softmax all, if it is at most 512 a positive (8192 for products), else 512 shared.",
+        "`auto` is uniform; for softmax all, or as many shared as make 2^27 logits an epoch (8192 a positive where "
+        "logits are products).",
     )
     negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
@@ -61,3 +62,31 @@ class NeuralConfig(TrainedConfig):
         description="Of products over the catalogue, `auto` bf16 where the device has it, and of the forward pass of "
         "other losses on CUDA, `auto` float32.",
     )
+
+
+class CosineConfig(NeuralConfig):
+    """What mf, gmf and neumf share: an inner product, by default a cosine under the softmax over the catalogue.
+
+    Of the losses, that was best on validation on ml-latest-small, ml-100k and gowalla (docs/results.md).
+    """
+
+    dim: Annotated[int, Tunable(32, 1024, log=True)] = Field(
+        512, ge=1, le=4096, description="Length D of an embedding."
+    )
+    cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
+        True, description="Whether products are cosines, with the softmax loss; with others they are not."
+    )
+    loss: LossName = Field("softmax", description="What training minimises.")
+    temperature: Annotated[float, Tunable(choices=TEMPERATURES, when=("loss", "softmax"))] = Field(
+        0.0,
+        ge=0,
+        description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
+    )
+    lr: Annotated[float, Tunable(5e-4, 0.1, log=True)] = Field(0.02, gt=0, description="Learning rate.")
+    epochs: Annotated[int, Tunable(8, 64, log=True)] = Field(16, ge=1, description="Horizon of the schedule.")
+    eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
+
+    @property
+    def by_cosine(self) -> bool:
+        """Whether products are cosines."""
+        return self.cosine and self.loss == "softmax"

@@ -1,4 +1,4 @@
-"""The engine of the full softmax: a batch is users, each with all positives against the whole catalogue."""
+"""The engine of the softmax by users: a batch is users, each with all positives, against the catalogue or a pool."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, product_softmax
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, pool_softmax, product_softmax
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 from neucf.training.pages import kept_pages
 
-# Logits (B, I) held at once, by a net in general and by one whose logits are products.
-_LOGITS, _PRODUCTS = 1 << 23, 1 << 26
+# Logits (B, I) held at once, by a net in general, with all that autograd keeps for them, and by one whose logits are
+# products.
+_LOGITS, _PRODUCTS = 1 << 20, 1 << 26
 # Steps an epoch and users a step, at least and at most, where neither logits nor the batch size ask for more.
 _STEPS, _USERS = 32, 768
 
 
 class CatalogueEngine:
-    """Trains by the softmax over all items (Liang et al. 2018, equation 2), none sampled.
+    """Trains by the softmax over all items (Liang et al. 2018, equation 2), or over a pool that stands for them.
 
     A user's other positives count half among a positive's competitors (`catalogue_loss.OTHERS`).
 
     All positives of a user share the user's logits (B, I), so that an epoch costs U x I, where sampled negatives cost
-    positives x N: on dense data the exact loss is the cheaper one.
+    positives x N: on dense data the exact loss is the cheaper one. A pool of N items, new each step, costs U x N.
 
     Args:
         net: What is trained, already on `device`.
@@ -40,7 +41,8 @@ class CatalogueEngine:
         reg_weights: L2 strength on everything that is no embedding table.
         clip: Largest gradient norm; 0 leaves gradients alone.
         precision: Of products over the catalogue.
-        seed: Keys order and dropout, with the epoch.
+        pool: Items N drawn each step; 0 for the whole catalogue.
+        seed: Keys order, pools and dropout, with the epoch.
         device: Where the net lies.
     """
 
@@ -50,6 +52,7 @@ class CatalogueEngine:
     def __init__(
         self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
         reg_weights: float, clip: float, seed: int, device: torch.device, precision: Precision = "float32",
+        pool: int = 0,
     ) -> None:  # fmt: skip
         self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
         self.seed, self.device = seed, device
@@ -59,8 +62,9 @@ class CatalogueEngine:
         default = min(len(self.active) / _STEPS, _USERS)
         wanted = batch_size * len(self.active) / self.num_positives if batch_size else default
         some = torch.from_numpy(self.active[:1]).to(device)
+        self.pool = pool if pool < self.num_items else 0
         limit = _LOGITS if net.product(some) is None else _PRODUCTS
-        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit // self.num_items)))
+        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit // (self.pool or self.num_items))))
         self.dtype = catalogue_dtype(precision, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
@@ -70,8 +74,8 @@ class CatalogueEngine:
 
     @property
     def samples_per_epoch(self) -> int:
-        """Logits: active users times I."""
-        return len(self.active) * self.num_items
+        """Logits: active users times I, or times N with the positives."""
+        return len(self.active) * self.pool + self.num_positives if self.pool else len(self.active) * self.num_items
 
     @kept_pages()
     def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
@@ -83,19 +87,19 @@ class CatalogueEngine:
         total, num_batches = 0.0, -(-len(order) // self.users_a_batch)
         for batch in range(num_batches):
             users = order[batch * self.users_a_batch : (batch + 1) * self.users_a_batch]
-            loss, count = self.step(users, lr(batch / num_batches))
+            loss, count = self.step(users, lr(batch / num_batches), rng)
             total += loss * count
             if not np.isfinite(total):
                 raise diverged(epoch, batch)
         self.net.eval()
         return total / max(self.num_positives, 1)
 
-    def step(self, users: np.ndarray[Any, Any], lr: float) -> tuple[float, int]:
+    def step(self, users: np.ndarray[Any, Any], lr: float, rng: np.random.Generator) -> tuple[float, int]:
         """Takes one step on users (B,); returns the loss before it, penalties excluded, and the number of positives."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         rows, items, counts = self._positives(self.matrix[users])
-        loss = self._loss(users, rows, items)
+        loss = self._pool_loss(users, rows, items, rng) if self.pool else self._loss(users, rows, items)
         loss.backward()
         self._add_penalties(torch.from_numpy(users).to(self.device), items, counts)
         if self.clip > 0:
@@ -109,13 +113,14 @@ class CatalogueEngine:
 
     @torch.no_grad()
     def valid_loss(self, valid: Interactions) -> float:
-        """Returns the loss on `valid`, over the whole catalogue."""
-        matrix = valid.csr()
+        """Returns the loss on `valid`, over the whole catalogue, or pools that are the same each time."""
+        matrix, rng = valid.csr(), np.random.default_rng([self.seed, 0])
         users, total = np.flatnonzero(np.diff(matrix.indptr) > 0), 0.0
         for start in range(0, len(users), self.users_a_batch):
             some = users[start : start + self.users_a_batch]
             rows, items, _ = self._positives(matrix[some])
-            total += float(self._loss(some, rows, items)) * len(items)
+            loss = self._pool_loss(some, rows, items, rng) if self.pool else self._loss(some, rows, items)
+            total += float(loss) * len(items)
         return total / max(len(valid), 1)
 
     def state(self) -> State:
@@ -138,6 +143,20 @@ class CatalogueEngine:
         # (B, I)
         logits = self.net.grid(self.net.user_vectors(chosen), self.all_items).float() / self.temperature
         return grid_softmax(logits, rows, items)
+
+    def _pool_loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor, rng: np.random.Generator) -> Tensor:
+        """Returns an estimate of the mean loss of a batch's positives (P,) from a pool drawn anew."""
+        vectors = self.net.user_vectors(torch.from_numpy(users).to(self.device))
+        pool = torch.from_numpy(rng.choice(self.num_items, self.pool, replace=False, shuffle=False)).to(self.device)
+        # (I,) where each item stands in the pool
+        places = torch.full_like(self.all_items, -1)
+        places[pool] = torch.arange(len(pool), device=self.device)
+        known = torch.zeros(len(users), len(pool), dtype=torch.bool, device=self.device)
+        inside = places[items] >= 0
+        known[rows[inside], places[items[inside]]] = True
+        logits = self.net.grid(vectors, pool).float() / self.temperature
+        own = self.net.logits(tuple(vector[rows] for vector in vectors), items).float() / self.temperature
+        return pool_softmax(logits, own, rows, known, self.num_items)
 
     def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
         """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""

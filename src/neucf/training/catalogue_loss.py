@@ -124,6 +124,31 @@ def grid_softmax(logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
     return loss
 
 
+def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, num_items: int) -> Tensor:
+    """Returns an estimate of the same mean from a pool of N items drawn evenly, as a scalar.
+
+    What a row's free items of the pool add to its sum stands for all of its free items (importance sampling, Bengio and
+    Senecal 2008); positives are all there, and count as they do in the exact loss.
+
+    Args:
+        logits: Of the pool (B, N), already over the temperature.
+        own: Of the positives (P,), likewise.
+        rows: The row of each positive (P,), no pair twice.
+        known: (B, N) whether an item of the pool is a positive of the row.
+        num_items: I.
+    """
+    counts = torch.bincount(rows, minlength=len(logits))
+    # (B,) log of the free items each free item of the pool stands for
+    weight = ((num_items - counts) / (~known).sum(1).clamp(min=1)).clamp(min=1e-30).log()
+    # Not -inf: a row without a free item would have no gradient
+    free = logits.masked_fill(known, -1e30).logsumexp(1) + weight
+    largest = free.detach().scatter_reduce(0, rows, own.detach(), "amax")
+    powers = (own - largest[rows]).exp()
+    sums = (free - largest).exp().index_add(0, rows, powers, alpha=OTHERS)
+    whole = sums[rows] + (1 - OTHERS) * powers
+    return (whole.log() - (own - largest[rows])).sum() / max(len(rows), 1)
+
+
 def temperature_for(asked: float, num_items: int) -> float:
     """Returns the temperature asked for; where that is 0, the one that suits cosines with a catalogue of I items.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 InitName = Literal["normal", "xavier"]
 
@@ -97,21 +98,61 @@ class Net(nn.Module, ABC):
         return self.logits(self.user_vectors(users), items)
 
 
-def embedding(rows: int, dim: int, init: InitName, std: float, generator: torch.Generator) -> nn.Embedding:
-    """Returns a table (rows, D): normal with deviation `std`, or Xavier uniform over (rows, D) as in the lecture."""
+class UnitEmbedding(nn.Embedding):
+    """A table that gives its rows at length 1, however long they are in `weight`; out of training, scaled but once."""
+
+    _scaled: Tensor | None = None
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets the mode, and forgets what was scaled before."""
+        self._scaled = None
+        return super().train(mode)
+
+    def rows(self) -> Tensor:
+        """Returns all rows (I, D)."""
+        if self.training:
+            return functional.normalize(self.weight, dim=-1)
+        if self._scaled is None:
+            self._scaled = functional.normalize(self.weight.detach(), dim=-1)
+        return self._scaled
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Returns the rows of indices (...)."""
+        if self.training:
+            return functional.normalize(super().forward(indices), dim=-1)
+        return functional.embedding(indices, self.rows())
+
+
+def embedding(
+    rows: int, dim: int, init: InitName, std: float, generator: torch.Generator, unit: bool = False
+) -> nn.Embedding:
+    """Returns a table (rows, D): normal with deviation `std`, or Xavier uniform over (rows, D) as in the lecture.
+
+    With `unit` it gives its rows at length 1.
+    """
     weight = torch.empty(rows, dim)
     if init == "normal":
         weight.normal_(0.0, std, generator=generator)
     else:
         bound = (6.0 / (rows + dim)) ** 0.5
         weight.uniform_(-bound, bound, generator=generator)
-    return nn.Embedding(rows, dim, _weight=weight)
+    return (UnitEmbedding if unit else nn.Embedding)(rows, dim, _weight=weight)
+
+
+def all_rows(table: nn.Embedding) -> Tensor:
+    """Returns the rows of a table (R, D), as it gives them."""
+    return table.rows() if isinstance(table, UnitEmbedding) else table.weight
+
+
+def raw(table: nn.Embedding, indices: Tensor) -> Tensor:
+    """Returns the rows of indices (...) at the length they are kept at: what fold-in moves."""
+    return functional.embedding(indices, table.weight, sparse=table.sparse)
 
 
 def rows_of(table: nn.Embedding, items: Tensor) -> Tensor:
     """Returns the rows of a table (..., D); where every row is asked for in order, as they are, without a copy."""
     size = table.num_embeddings
     if items.ndim == 1 and len(items) == size and items.device.type == "cpu" and torch.equal(items, torch.arange(size)):
-        return table.weight
+        return all_rows(table)
     rows: Tensor = table(items)
     return rows
