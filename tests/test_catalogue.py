@@ -11,8 +11,9 @@ from neucf import MODELS
 from neucf.errors import ConfigError
 from neucf.models import engine_choice
 from neucf.models.mf import MFConfig, MFNet
+from neucf.models.neumf import NeuMFConfig, NeuMFNet
 from neucf.recommender import to_numpy
-from neucf.training import catalogue_loss
+from neucf.training import catalogue_loss, pool_loss
 from neucf.training.catalogue import CatalogueEngine
 
 TRAIN, VALID = planted()
@@ -122,8 +123,9 @@ def test_a_pool_of_the_whole_catalogue_gives_the_exact_loss_and_gradient() -> No
     own = torch.from_numpy(TRAIN.csr().toarray()[:6] > 0)
     rows, items = own.nonzero(as_tuple=True)
     logits = torch.randn(own.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    weight = pool_loss.even_weight(rows, own, TRAIN.num_items)
     losses = [
-        catalogue_loss.pool_softmax(logits, logits[rows, items], rows, own, TRAIN.num_items),
+        pool_loss.pool_softmax(logits, logits[rows, items], rows, own, weight),
         by_definition(logits, rows, items),
     ]
     torch.testing.assert_close(*losses)
@@ -136,18 +138,55 @@ def test_pools_estimate_the_sum_over_the_free_items() -> None:
     rng, estimates = np.random.default_rng(0), []
     for _ in range(4000):
         pool = torch.from_numpy(rng.choice(40, 10, replace=False))
-        loss = catalogue_loss.pool_softmax(logits[:, pool], logits[0, [item]], rows, (pool == item).unsqueeze(0), 40)
+        known = (pool == item).unsqueeze(0)
+        weight = pool_loss.even_weight(rows, known, 40)
+        loss = pool_loss.pool_softmax(logits[:, pool], logits[0, [item]], rows, known, weight)
         estimates.append(float(loss.exp()))
     exact = float(logits.exp().sum() / logits[0, item].exp())
     assert np.mean(estimates) == pytest.approx(exact, abs=4 * np.std(estimates) / 4000**0.5)
 
 
 def test_a_person_with_no_free_item_in_the_pool_has_a_gradient() -> None:
-    logits = torch.zeros(1, 3, requires_grad=True)
-    loss = catalogue_loss.pool_softmax(
-        logits, logits[0, :2], torch.tensor([0, 0]), torch.ones(1, 3, dtype=torch.bool), 9
-    )
+    logits, rows, known = torch.zeros(1, 3, requires_grad=True), torch.tensor([0, 0]), torch.ones(1, 3).bool()
+    weight = pool_loss.even_weight(rows, known, 9)
+    loss = pool_loss.pool_softmax(logits, logits[0, :2], rows, known, weight)
     assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()
+
+
+# Of vectors whose logits are safe to exponentiate, and of some whose are not
+@pytest.mark.parametrize("size", [0.3, 30.0])
+def test_where_a_product_is_all_a_pool_changes_nothing(size: float) -> None:
+    """The ratio estimate is of what is added to the product; here nothing is, so that loss and gradient are exact."""
+    own = torch.from_numpy(TRAIN.csr().toarray()[:6] > 0)
+    rows, items = own.nonzero(as_tuple=True)
+    generator = torch.Generator().manual_seed(0)
+    x, y = ((size * torch.randn(n, 5, generator=generator)).requires_grad_() for n in own.shape)
+    pool = torch.tensor([3, 17, 5, 30])
+    sums, of_own, pooled = pool_loss.product_terms(x, y, rows, items, pool, temperature=0.7)
+    known = own[:, pool]
+    weight = pool_loss.part_weight(sums, pooled, known)
+    losses = [
+        pool_loss.pool_softmax(pooled, of_own, rows, known, weight),
+        by_definition(x @ y.T / 0.7, rows, items),
+    ]
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)
+    for mine, exact in zip(*(torch.autograd.grad(loss, [x, y]) for loss in losses), strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-3, atol=1e-4)
+
+
+def test_a_net_met_by_its_part_and_a_pool_learns_as_by_the_whole_catalogue() -> None:
+    """With a pool of all items but one, the loss of each epoch is nearly the exact one."""
+    epochs = []
+    for pool in (0, TRAIN.num_items - 1):
+        config = NeuMFConfig(dim=6, tower=(8, 4))
+        model = NeuMFNet(TRAIN.num_users, TRAIN.num_items, config, torch.Generator().manual_seed(0))
+        one = CatalogueEngine(
+            model, TRAIN, optimizer="adam", batch_size=0, temperature=0.3, reg_weights=0.0, clip=0.0, seed=0,
+            device=torch.device("cpu"), pool=pool, by_part=True,
+        )  # fmt: skip
+        epochs.append([one.run_epoch(epoch, lambda _: 0.02) for epoch in (1, 2, 3)])
+    np.testing.assert_allclose(epochs[1], epochs[0], rtol=0.01)
+    assert epochs[0][2] < 0.95 * epochs[0][0]
 
 
 # Of vectors whose logits are safe to exponentiate, and of some whose are not

@@ -14,7 +14,7 @@ from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP, MLPConfig, MLPNet, Tower
 from neucf.models.neumf import NeuMF, NeuMFConfig, NeuMFNet
 from neucf.recommender import to_numpy
-from neucf.training.nets import Net
+from neucf.training.nets import Net, unit
 
 TRAIN, HELD = planted()
 U, I = 9, 13  # noqa: E741
@@ -152,3 +152,11 @@ def test_dropout_draws_from_the_nets_own_generator() -> None:
     assert torch.equal(first, net(users, items))
     net.eval()
     assert torch.equal(net(users, items), net(users, items))
+
+
+def test_unit_vectors_and_their_gradient_are_those_of_torch() -> None:
+    vectors = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    weight = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(1))
+    found, expected = unit(vectors), torch.nn.functional.normalize(vectors, dim=-1)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad((each * weight).sum(), vectors)[0] for each in (found, expected)))

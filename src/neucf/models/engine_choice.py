@@ -19,9 +19,9 @@ from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 from neucf.training.sgd import SgdEngine
 
-# Logits an epoch may cost under `sampler=auto` with softmax, by a net in general; those a positive may cost by one
-# whose logits are products, which are worked out tile by tile; and the least pool of items.
-LOGITS, PRODUCTS, POOL = 1 << 27, 8192, 512
+# Logits an epoch may cost under `sampler=auto` with softmax, by a net in general; those a positive may cost where they
+# are products, which are worked out tile by tile; and the least pool of items.
+LOGITS, PRODUCTS, POOL = 1 << 27, 8192, 1024
 
 
 def make_engine(
@@ -63,6 +63,7 @@ def make_engine(
             optimizer=config.optimizer, batch_size=config.batch_size, temperature=temperature,
             reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen, precision=config.precision,
             pool=config.negatives if config.sampler == "shared" else 0,
+            by_part=_affordable(train) >= train.num_items,
         )  # fmt: skip
     batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
@@ -91,11 +92,20 @@ def resolve_sampler(config: NeuralConfig, train: Interactions, net: Net) -> Neur
         return config
     if config.loss != "softmax":
         return config.model_copy(update={"sampler": "uniform"})
-    products = net.product(torch.zeros(1, dtype=torch.int64)) is not None
-    affordable = (PRODUCTS * len(train) if products else LOGITS) // max(train.num_users, 1)
-    if affordable >= train.num_items and config.optimizer != "lazy-adam":
+    one, whole_users = torch.zeros(1, dtype=torch.int64), config.optimizer != "lazy-adam"
+    by_products = _affordable(train)
+    affordable = by_products if net.product(one) is not None else LOGITS // max(train.num_users, 1)
+    if affordable >= train.num_items and whole_users:
         return config.model_copy(update={"sampler": "all"})
-    return config.model_copy(update={"sampler": "shared", "negatives": max(affordable, POOL)})
+    # Where a product meets the whole catalogue, and a pool but tells what else there is, a small one will do
+    by_part = net.product_part(one) is not None and by_products >= train.num_items
+    count = POOL if by_part or not whole_users else max(affordable, POOL)
+    return config.model_copy(update={"sampler": "shared", "negatives": count})
+
+
+def _affordable(train: Interactions) -> int:
+    """Returns how many items a user's products may be taken with."""
+    return PRODUCTS * len(train) // max(train.num_users, 1)
 
 
 def batch_size_for(config: NeuralConfig, num_positives: int) -> int:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
 
 
 class GMFConfig(CosineConfig):
@@ -69,7 +68,7 @@ class GMFNet(Net):
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """Returns vectors (..., D) as they enter logits, h within them."""
-        return (functional.normalize(vectors, dim=-1) if self.cosine else vectors) * self.h
+        return (unit(vectors) if self.cosine else vectors) * self.h
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
 from neucf.training.optimizers import OptimizerName
 
 
@@ -66,7 +65,7 @@ class MFNet(Net):
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """Returns vectors (..., D) as they enter logits: of length 1 where these are cosines."""
-        return functional.normalize(vectors, dim=-1) if self.cosine else vectors
+        return unit(vectors) if self.cosine else vectors
 
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of p (..., D) with items (...)."""

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray
@@ -20,7 +19,7 @@ from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import temperature_for
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
 
 
 class NeuMFConfig(CosineConfig):
@@ -108,7 +107,7 @@ class NeuMFNet(Net):
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """Returns p (..., D) as it enters logits, GMF's h within it."""
-        return (functional.normalize(vectors, dim=-1) if self.cosine else vectors) * self.h[: self.dim]
+        return (unit(vectors) if self.cosine else vectors) * self.h[: self.dim]
 
     def tower_h(self) -> Tensor:
         """Returns the tower's h (D_last,) as it enters logits."""
@@ -117,14 +116,32 @@ class NeuMFNet(Net):
     def logits(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits of both vectors with items (...)."""
         gmf: Tensor = (self.scaled(vectors[0]) * self.gmf_item_embedding(items)).sum(-1)
-        first = self.tower.user_half(vectors[1]) + self.tower.item_half(self.mlp_item_embedding, items)
-        mlp: Tensor = self.tower(first) @ self.tower_h()
-        return gmf + mlp + self.bias
+        return gmf + self._tower_logits(vectors[1], items)
 
     def grid(self, vectors: tuple[Tensor, ...], items: Tensor) -> Tensor:
         """Returns logits (B, C): a matrix product, and the tower a slice of the items at a time."""
         gmf: Tensor = self.scaled(vectors[0]) @ rows_of(self.gmf_item_embedding, items).T
-        return gmf + tower_grid(self.tower, self.tower_h(), vectors[1], self.mlp_item_embedding, items) + self.bias
+        return gmf + self._tower_grid(vectors[1], items)
+
+    def product_part(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns p, h within it, and q: GMF's part."""
+        return self.scaled(raw(self.gmf_user_embedding, users)), all_rows(self.gmf_item_embedding)
+
+    def rest(self, users: Tensor, items: Tensor) -> Tensor:
+        """Returns the tower's part."""
+        return self._tower_logits(self.mlp_user_embedding(users), items)
+
+    def rest_grid(self, users: Tensor, items: Tensor) -> Tensor:
+        """Returns the tower's part, (B, C)."""
+        return self._tower_grid(self.mlp_user_embedding(users), items)
+
+    def _tower_logits(self, vectors: Tensor, items: Tensor) -> Tensor:
+        first = self.tower.user_half(vectors) + self.tower.item_half(self.mlp_item_embedding, items)
+        mlp: Tensor = self.tower(first) @ self.tower_h()
+        return mlp + self.bias
+
+    def _tower_grid(self, vectors: Tensor, items: Tensor) -> Tensor:
+        return tower_grid(self.tower, self.tower_h(), vectors, self.mlp_item_embedding, items) + self.bias
 
     def seed_dropout(self, seed: int) -> None:
         """Seeds the tower's dropout."""

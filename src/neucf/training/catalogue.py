@@ -11,11 +11,12 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, pool_softmax, product_softmax
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, product_softmax
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 from neucf.training.pages import kept_pages
+from neucf.training.pool_loss import even_weight, part_weight, pool_softmax, product_terms
 
 # Logits (B, I) held at once, by a net in general, with all that autograd keeps for them, and by one whose logits are
 # products.
@@ -42,6 +43,8 @@ class CatalogueEngine:
         clip: Largest gradient norm; 0 leaves gradients alone.
         precision: Of products over the catalogue.
         pool: Items N drawn each step; 0 for the whole catalogue.
+        by_part: Whether the whole catalogue is met by the part of the logits that is a product, if any, and only the
+            rest by the pool.
         seed: Keys order, pools and dropout, with the epoch.
         device: Where the net lies.
     """
@@ -52,7 +55,7 @@ class CatalogueEngine:
     def __init__(
         self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
         reg_weights: float, clip: float, seed: int, device: torch.device, precision: Precision = "float32",
-        pool: int = 0,
+        pool: int = 0, by_part: bool = False,
     ) -> None:  # fmt: skip
         self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
         self.seed, self.device = seed, device
@@ -63,8 +66,11 @@ class CatalogueEngine:
         wanted = batch_size * len(self.active) / self.num_positives if batch_size else default
         some = torch.from_numpy(self.active[:1]).to(device)
         self.pool = pool if pool < self.num_items else 0
-        limit = _LOGITS if net.product(some) is None else _PRODUCTS
-        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit // (self.pool or self.num_items))))
+        self.by_part = by_part and net.product_part(some) is not None
+        limit = (_LOGITS if net.product(some) is None else _PRODUCTS) // (self.pool or self.num_items)
+        if self.by_part:
+            limit = min(limit, _PRODUCTS // self.num_items)
+        self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit)))
         self.dtype = catalogue_dtype(precision, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
@@ -146,7 +152,7 @@ class CatalogueEngine:
 
     def _pool_loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor, rng: np.random.Generator) -> Tensor:
         """Returns an estimate of the mean loss of a batch's positives (P,) from a pool drawn anew."""
-        vectors = self.net.user_vectors(torch.from_numpy(users).to(self.device))
+        chosen = torch.from_numpy(users).to(self.device)
         pool = torch.from_numpy(rng.choice(self.num_items, self.pool, replace=False, shuffle=False)).to(self.device)
         # (I,) where each item stands in the pool
         places = torch.full_like(self.all_items, -1)
@@ -154,9 +160,16 @@ class CatalogueEngine:
         known = torch.zeros(len(users), len(pool), dtype=torch.bool, device=self.device)
         inside = places[items] >= 0
         known[rows[inside], places[items[inside]]] = True
-        logits = self.net.grid(vectors, pool).float() / self.temperature
-        own = self.net.logits(tuple(vector[rows] for vector in vectors), items).float() / self.temperature
-        return pool_softmax(logits, own, rows, known, self.num_items)
+        part = self.net.product_part(chosen) if self.by_part else None
+        if part is None:
+            vectors = self.net.user_vectors(chosen)
+            logits = self.net.grid(vectors, pool).float() / self.temperature
+            own = self.net.logits(tuple(vector[rows] for vector in vectors), items).float() / self.temperature
+            return pool_softmax(logits, own, rows, known, even_weight(rows, known, self.num_items))
+        sums, own, pooled = product_terms(*part, rows, items, pool, temperature=self.temperature, dtype=self.dtype)
+        logits = pooled + self.net.rest_grid(chosen, pool) / self.temperature
+        own = own + self.net.rest(chosen[rows], items) / self.temperature
+        return pool_softmax(logits, own, rows, known, part_weight(sums, pooled, known))
 
     def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
         """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""

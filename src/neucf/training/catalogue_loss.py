@@ -16,7 +16,7 @@ OTHERS = 0.5
 # Items whose logits are worked on at once, while they are in the processor's cache.
 _TILE = 2048
 # Logits within this need no maximum taken off: exp of them, summed over any catalogue, is within float32 and bfloat16.
-_LARGEST = 60.0
+LARGEST = 60.0
 
 
 class _GridSoftmax(torch.autograd.Function):
@@ -43,34 +43,46 @@ class _ProductSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype
     ) -> Tensor:
-        left, right = (x / temperature).to(dtype), y.to(dtype)
-        tile = _TILE if x.device.type == "cpu" else len(y)
-        tiles = [slice(start, start + tile) for start in range(0, len(y), tile)]
-        # (B, I) exp(logit), and (B,) their sums
-        powers = torch.empty(len(x), len(y), dtype=dtype, device=x.device)
-        sums = torch.zeros(len(x), device=x.device)
-        for some in tiles:
-            powers[:, some] = part = torch.exp(left @ right[some].T)
-            sums += part.sum(1, dtype=torch.float32)
+        powers, sums = exp_products((x / temperature).to(dtype), y.to(dtype))
         own = powers[rows, items].float()
         whole, scale = _settled(powers, sums, own, rows, items)
         loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
-        # The smaller matrices are given the scale
-        scale = (scale / temperature).unsqueeze(1)
-        scaled = (x * scale).to(dtype)
-        of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
-        for some in tiles:
-            of_x += powers[:, some] @ right[some]
-            of_y[some] = powers[:, some].T @ scaled
-        ctx.save_for_backward(of_x.mul_(scale), of_y)
+        ctx.save_for_backward(*product_slopes(powers, x, y, scale / temperature))
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         of_x, of_y = ctx.saved_tensors
-        return of_x * upstream[0], of_y * upstream[0], None, None, None, None
+        return of_x.mul_(upstream[0]), of_y.mul_(upstream[0]), None, None, None, None
+
+
+def exp_products(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns exp of left (B, D) times right (I, D), (B, I), and its sums (B,), which are float32."""
+    powers = torch.empty(len(left), len(right), dtype=left.dtype, device=left.device)
+    sums = torch.zeros(len(left), device=left.device)
+    for some in _tiles(right):
+        powers[:, some] = part = torch.exp(left @ right[some].T)
+        sums += part.sum(1, dtype=torch.float32)
+    return powers, sums
+
+
+def product_slopes(powers: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the gradients by x (B, D) and y (I, D), where that by x y^T is `scale` (B,) times `powers` (B, I)."""
+    right, scale = y.to(powers.dtype), scale.unsqueeze(1)
+    # The smaller matrices are given the scale
+    scaled = (x * scale).to(powers.dtype)
+    of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
+    for some in _tiles(right):
+        of_x += powers[:, some] @ right[some]
+        of_y[some] = powers[:, some].T @ scaled
+    return of_x.mul_(scale), of_y
+
+
+def _tiles(right: Tensor) -> list[slice]:
+    tile = _TILE if right.device.type == "cpu" else len(right)
+    return [slice(start, start + tile) for start in range(0, len(right), tile)]
 
 
 def _settled(powers: Tensor, sums: Tensor, own: Tensor, rows: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,7 +124,7 @@ def product_softmax(
     if not torch.is_grad_enabled():
         # Leaves that require gradients say so all the same, and would have them worked out
         x, y = x.detach(), y.detach()
-    if _bound(x, y) <= _LARGEST * temperature:
+    if bound(x, y) <= LARGEST * temperature:
         loss: Tensor = _ProductSoftmax.apply(x, y, rows, items, temperature, dtype)
         return loss
     return grid_softmax(x @ y.T / temperature, rows, items)
@@ -122,31 +134,6 @@ def grid_softmax(logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
     """Returns the same mean from logits (B, I), already over the temperature, as a scalar."""
     loss: Tensor = _GridSoftmax.apply(logits, rows, items)
     return loss
-
-
-def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, num_items: int) -> Tensor:
-    """Returns an estimate of the same mean from a pool of N items drawn evenly, as a scalar.
-
-    What a row's free items of the pool add to its sum stands for all of its free items (importance sampling, Bengio and
-    Senecal 2008); positives are all there, and count as they do in the exact loss.
-
-    Args:
-        logits: Of the pool (B, N), already over the temperature.
-        own: Of the positives (P,), likewise.
-        rows: The row of each positive (P,), no pair twice.
-        known: (B, N) whether an item of the pool is a positive of the row.
-        num_items: I.
-    """
-    counts = torch.bincount(rows, minlength=len(logits))
-    # (B,) log of the free items each free item of the pool stands for
-    weight = ((num_items - counts) / (~known).sum(1).clamp(min=1)).clamp(min=1e-30).log()
-    # Not -inf: a row without a free item would have no gradient
-    free = logits.masked_fill(known, -1e30).logsumexp(1) + weight
-    largest = free.detach().scatter_reduce(0, rows, own.detach(), "amax")
-    powers = (own - largest[rows]).exp()
-    sums = (free - largest).exp().index_add(0, rows, powers, alpha=OTHERS)
-    whole = sums[rows] + (1 - OTHERS) * powers
-    return (whole.log() - (own - largest[rows])).sum() / max(len(rows), 1)
 
 
 def temperature_for(asked: float, num_items: int) -> float:
@@ -167,6 +154,6 @@ def catalogue_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 @torch.no_grad()
-def _bound(x: Tensor, y: Tensor) -> float:
+def bound(x: Tensor, y: Tensor) -> float:
     """Returns what no |<x, y>| of vectors (B, D) and (I, D) exceeds: the product of the largest lengths."""
     return float(x.norm(dim=1).max() * y.norm(dim=1).max())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,19 @@ class Net(nn.Module, ABC):
         del users
         return None
 
+    def product_part(self, users: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Returns the same of a part of the logits, to which `rest` is added; None where there is no such part."""
+        del users
+        return None
+
+    def rest(self, users: Tensor, items: Tensor) -> Tensor:
+        """Returns what is added to `product_part` for users (...) with items (...)."""
+        raise NotImplementedError
+
+    def rest_grid(self, users: Tensor, items: Tensor) -> Tensor:
+        """Returns the same for users (B,) with each of items (C,), (B, C)."""
+        raise NotImplementedError
+
     def parts(self) -> Parts | None:
         """Returns the net taken apart; None where its logit has another form."""
         return None
@@ -98,6 +111,30 @@ class Net(nn.Module, ABC):
         return self.logits(self.user_vectors(users), items)
 
 
+class _Unit(torch.autograd.Function):
+    """x / |x| along the last axis; backward by three passes over memory, where autograd's own takes about ten."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        lengths = vectors.norm(dim=-1, keepdim=True).clamp_(min=1e-12)
+        scaled: Tensor = vectors / lengths
+        ctx.save_for_backward(scaled, lengths)
+        return scaled
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        scaled, lengths = ctx.saved_tensors
+        along = torch.linalg.vecdot(upstream[0], scaled).unsqueeze(-1)
+        slopes: Tensor = torch.addcmul(upstream[0], scaled, along, value=-1)
+        return slopes.div_(lengths)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Returns vectors (..., D) at length 1."""
+    scaled: Tensor = _Unit.apply(vectors)
+    return scaled
+
+
 class UnitEmbedding(nn.Embedding):
     """A table that gives its rows at length 1, however long they are in `weight`; out of training, scaled but once."""
 
@@ -111,15 +148,15 @@ class UnitEmbedding(nn.Embedding):
     def rows(self) -> Tensor:
         """Returns all rows (I, D)."""
         if self.training:
-            return functional.normalize(self.weight, dim=-1)
+            return unit(self.weight)
         if self._scaled is None:
-            self._scaled = functional.normalize(self.weight.detach(), dim=-1)
+            self._scaled = unit(self.weight.detach())
         return self._scaled
 
     def forward(self, indices: Tensor) -> Tensor:
         """Returns the rows of indices (...)."""
         if self.training:
-            return functional.normalize(super().forward(indices), dim=-1)
+            return unit(super().forward(indices))
         return functional.embedding(indices, self.rows())
 
 

@@ -1,0 +1,105 @@
+"""The softmax loss where a pool of items stands for the catalogue, or for what a product leaves of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neucf.training.catalogue_loss import LARGEST, OTHERS, bound, exp_products, product_slopes
+
+
+class _PartSoftmax(torch.autograd.Function):
+    """From x y^T / T: log of the sum of exp over each row's free items, and the logits of positives and of a pool."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, pool: Tensor, temperature: float,
+        dtype: torch.dtype,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        powers, sums = exp_products((x / temperature).to(dtype), y.to(dtype))
+        own, pooled = powers[rows, items].float(), powers[:, pool].float()
+        sums = sums.index_add(0, rows, own, alpha=-1).clamp(min=1e-30)
+        ctx.save_for_backward(x, y, rows, items, pool, powers, sums)
+        ctx.temperature = temperature
+        return sums.log(), own.log(), pooled.log()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
+        x, y, rows, items, pool, powers, sums = ctx.saved_tensors
+        # (B, I) the gradient by logits over a scale a row (B,), in place of the powers
+        scale = upstream[0] / sums
+        scale = torch.where(scale.abs() < 1e-20, 1e-20, scale)
+        powers.index_put_((rows, items), torch.zeros_like(rows, dtype=powers.dtype))
+        powers[:, pool] += (upstream[2] / scale.unsqueeze(1)).to(powers.dtype)
+        of_own = (upstream[1] / scale[rows]).to(powers.dtype)
+        powers.index_put_((rows, items), of_own, accumulate=True)
+        return *product_slopes(powers, x, y, scale / ctx.temperature), None, None, None, None, None
+
+
+def product_terms(
+    x: Tensor, y: Tensor, rows: Tensor, items: Tensor, pool: Tensor, *, temperature: float,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns of logits x y^T / T what `pool_softmax` needs where these are but a part of all.
+
+    Args:
+        x: Vectors of the batch's users (B, D).
+        y: Vectors of all items (I, D).
+        rows: The row of `x` of each positive (P,), no pair twice.
+        items: Its item (P,).
+        pool: Items (N,), none twice.
+        temperature: T.
+        dtype: As in `product_softmax`.
+
+    Returns:
+        The log of the sum of exp(logit) over each row's free items (B,), the logits of the positives (P,) and of the
+        pool (B, N).
+    """
+    if bound(x, y) <= LARGEST * temperature:
+        terms: tuple[Tensor, Tensor, Tensor] = _PartSoftmax.apply(x, y, rows, items, pool, temperature, dtype)
+        return terms
+    known = torch.zeros(len(x), len(y), dtype=torch.bool, device=x.device)
+    known[rows, items] = True
+    logits = x @ y.T / temperature
+    return logits.masked_fill(known, -1e30).logsumexp(1), logits[rows, items], logits[:, pool]
+
+
+def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+    """Returns an estimate of the same mean from a pool of N items drawn evenly, as a scalar.
+
+    What a row's free items of the pool add to its sum stands for all of its free items (importance sampling, Bengio and
+    Senecal 2008); positives are all there, and count as they do in the exact loss.
+
+    Args:
+        logits: Of the pool (B, N), already over the temperature.
+        own: Of the positives (P,), likewise.
+        rows: The row of each positive (P,), no pair twice.
+        known: (B, N) whether an item of the pool is a positive of the row.
+        weight: Log of how much a free item of the pool stands for (B,): `even_weight` or `part_weight`.
+    """
+    # Not -inf: a row without a free item would have no gradient
+    free = logits.masked_fill(known, -1e30).logsumexp(1) + weight
+    largest = free.detach().scatter_reduce(0, rows, own.detach(), "amax")
+    powers = (own - largest[rows]).exp()
+    sums = (free - largest).exp().index_add(0, rows, powers, alpha=OTHERS)
+    whole = sums[rows] + (1 - OTHERS) * powers
+    return (whole.log() - (own - largest[rows])).sum() / max(len(rows), 1)
+
+
+def even_weight(rows: Tensor, known: Tensor, num_items: int) -> Tensor:
+    """Returns the log of how many free items of I a free item of the pool stands for (B,); arguments as above."""
+    free = num_items - torch.bincount(rows, minlength=len(known))
+    return (free / (~known).sum(1).clamp(min=1)).clamp(min=1e-30).log()
+
+
+def part_weight(sums: Tensor, pooled: Tensor, known: Tensor) -> Tensor:
+    """Returns the same (B,) where a part of the logits is known of all items: a ratio estimate, exact without the rest.
+
+    Args:
+        sums: Log of the sum over each row's free items, by that part (B,).
+        pooled: Logits of the pool by that part (B, N).
+        known: As above.
+    """
+    return sums - pooled.masked_fill(known, -1e30).logsumexp(1)
