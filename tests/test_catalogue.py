@@ -119,6 +119,16 @@ def test_auto_shares_negatives_where_the_catalogue_costs_more(monkeypatch: pytes
     assert (chosen.sampler, chosen.negatives) == ("shared", affordable)
 
 
+@pytest.mark.parametrize(("name", "pool"), [("neumf", 3), ("mlp", 5)])
+def test_a_tower_too_dear_for_the_catalogue_meets_a_pool(name: str, pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small one where products meet the whole catalogue, else as many items as cost no more than they may."""
+    monkeypatch.setattr(engine_choice, "LOGITS", 5 * TRAIN.num_users)
+    monkeypatch.setattr(engine_choice, "POOL", 3)
+    model = MODELS[name](loss="softmax", epochs=1).fit(TRAIN, threads=1)
+    assert model.engine == "torch-catalogue"
+    assert engine_choice.resolve_sampler(model.config, TRAIN, model.net).negatives == pool  # type: ignore[attr-defined]
+
+
 def test_a_pool_of_the_whole_catalogue_gives_the_exact_loss_and_gradient() -> None:
     own = torch.from_numpy(TRAIN.csr().toarray()[:6] > 0)
     rows, items = own.nonzero(as_tuple=True)

@@ -93,19 +93,20 @@ def resolve_sampler(config: NeuralConfig, train: Interactions, net: Net) -> Neur
     if config.loss != "softmax":
         return config.model_copy(update={"sampler": "uniform"})
     one, whole_users = torch.zeros(1, dtype=torch.int64), config.optimizer != "lazy-adam"
-    by_products = _affordable(train)
-    affordable = by_products if net.product(one) is not None else LOGITS // max(train.num_users, 1)
+    affordable = _affordable(train)
+    if net.product_part(one) is not None and affordable >= train.num_items:
+        # A product meets the whole catalogue; a pool need but tell what else there is
+        affordable = POOL
+    elif net.product(one) is None:
+        affordable = max(LOGITS // max(train.num_users, 1), POOL)
     if affordable >= train.num_items and whole_users:
         return config.model_copy(update={"sampler": "all"})
-    # Where a product meets the whole catalogue, and a pool but tells what else there is, a small one will do
-    by_part = net.product_part(one) is not None and by_products >= train.num_items
-    count = POOL if by_part or not whole_users else max(affordable, POOL)
-    return config.model_copy(update={"sampler": "shared", "negatives": count})
+    return config.model_copy(update={"sampler": "shared", "negatives": affordable if whole_users else POOL})
 
 
 def _affordable(train: Interactions) -> int:
     """Returns how many items a user's products may be taken with."""
-    return PRODUCTS * len(train) // max(train.num_users, 1)
+    return max(PRODUCTS * len(train) // max(train.num_users, 1), POOL)
 
 
 def batch_size_for(config: NeuralConfig, num_positives: int) -> int:

@@ -21,20 +21,19 @@ class _PartSoftmax(torch.autograd.Function):
         powers, sums = exp_products((x / temperature).to(dtype), y.to(dtype))
         own, pooled = powers[rows, items].float(), powers[:, pool].float()
         sums = sums.index_add(0, rows, own, alpha=-1).clamp(min=1e-30)
-        ctx.save_for_backward(x, y, rows, items, pool, powers, sums)
+        ctx.save_for_backward(x, y, rows, items, powers, sums)
         ctx.temperature = temperature
-        return sums.log(), own.log(), pooled.log()
+        pooled = pooled.log()
+        ctx.mark_non_differentiable(pooled)
+        return sums.log(), own.log(), pooled
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
-        x, y, rows, items, pool, powers, sums = ctx.saved_tensors
+        x, y, rows, items, powers, sums = ctx.saved_tensors
         # (B, I) the gradient by logits over a scale a row (B,), in place of the powers
         scale = upstream[0] / sums
         scale = torch.where(scale.abs() < 1e-20, 1e-20, scale)
-        powers.index_put_((rows, items), torch.zeros_like(rows, dtype=powers.dtype))
-        powers[:, pool] += (upstream[2] / scale.unsqueeze(1)).to(powers.dtype)
-        of_own = (upstream[1] / scale[rows]).to(powers.dtype)
-        powers.index_put_((rows, items), of_own, accumulate=True)
+        powers.index_put_((rows, items), (upstream[1] / scale[rows]).to(powers.dtype))
         return *product_slopes(powers, x, y, scale / ctx.temperature), None, None, None, None, None
 
 
@@ -55,7 +54,8 @@ def product_terms(
 
     Returns:
         The log of the sum of exp(logit) over each row's free items (B,), the logits of the positives (P,) and of the
-        pool (B, N).
+        pool (B, N), which pass no gradient on: a pool's share of it varies so much that the product is better learnt
+        by its own softmax (docs/results.md).
     """
     if bound(x, y) <= LARGEST * temperature:
         terms: tuple[Tensor, Tensor, Tensor] = _PartSoftmax.apply(x, y, rows, items, pool, temperature, dtype)
@@ -63,7 +63,7 @@ def product_terms(
     known = torch.zeros(len(x), len(y), dtype=torch.bool, device=x.device)
     known[rows, items] = True
     logits = x @ y.T / temperature
-    return logits.masked_fill(known, -1e30).logsumexp(1), logits[rows, items], logits[:, pool]
+    return logits.masked_fill(known, -1e30).logsumexp(1), logits[rows, items], logits[:, pool].detach()
 
 
 def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, weight: Tensor) -> Tensor:
