@@ -131,6 +131,15 @@ def test_a_run_is_movable_and_holds_no_stray_file(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["elsewhere"]
 
 
+def test_all_files_may_be_read_by_whom_new_files_may(tmp_path: Path) -> None:
+    """A service reads runs as another user than the one who trained them."""
+    (tmp_path / "new").touch()
+    save(MODELS["mf"](dim=2, epochs=1).fit(Interactions.from_arrays([0, 1], [1, 0])), tmp_path / "run")
+    modes = {file.name: file.stat().st_mode for file in (tmp_path / "run").iterdir()}
+    assert "weights.safetensors" in modes
+    assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}
+
+
 def test_the_interactions_file_reads_without_neucf(tmp_path: Path) -> None:
     rows = pl.read_parquet(write(tmp_path / "run") / "interactions.parquet")
     assert rows.columns == ["user", "item", "rating", "timestamp", "part"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -113,6 +114,15 @@ def write_weights(file: Path, model: Model) -> None:
     from safetensors.numpy import save_file
 
     save_file({name: np.ascontiguousarray(array) for name, array in model.arrays().items()}, file)
+    share(file)
+
+
+def share(file: Path) -> None:
+    """Lets a file be read by whom new files are: safetensors lets its owner alone, a service may be another."""
+    probe = file.with_name(f"{file.name}.mode")
+    probe.touch()
+    shutil.copymode(probe, file)
+    probe.unlink()
 
 
 def write_json(file: Path, value: Any) -> None:

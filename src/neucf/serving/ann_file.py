@@ -13,6 +13,7 @@ import numpy as np
 
 from neucf.artifacts import Run
 from neucf.artifacts.manifest import WEIGHTS
+from neucf.artifacts.writer import share
 from neucf.errors import ArtifactError, ConfigError, NeucfError
 from neucf.models import MODELS, Model
 from neucf.serving.ann import Ann, Built, build, item_vectors
@@ -53,6 +54,7 @@ def build_index(
         arrays |= {_PREFIX + name: np.ascontiguousarray(value) for name, value in model.arrays().items()}
     with tempfile.TemporaryDirectory(prefix=f".{FILE}.", dir=run.path) as folder:
         save_file(arrays, Path(folder) / FILE, {"about": json.dumps(about)})
+        share(Path(folder) / FILE)
         os.replace(Path(folder) / FILE, run.path / FILE)
     return built
 
