@@ -133,9 +133,9 @@ def test_a_pool_of_the_whole_catalogue_gives_the_exact_loss_and_gradient() -> No
     own = torch.from_numpy(TRAIN.csr().toarray()[:6] > 0)
     rows, items = own.nonzero(as_tuple=True)
     logits = torch.randn(own.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    weight = pool_loss.even_weight(rows, own, TRAIN.num_items)
+    guide = pool_loss.count_guide(rows, own, TRAIN.num_items)
     losses = [
-        pool_loss.pool_softmax(logits, logits[rows, items], rows, own, weight),
+        pool_loss.pool_softmax(logits, logits[rows, items], rows, own, guide),
         by_definition(logits, rows, items),
     ]
     torch.testing.assert_close(*losses)
@@ -149,8 +149,8 @@ def test_pools_estimate_the_sum_over_the_free_items() -> None:
     for _ in range(4000):
         pool = torch.from_numpy(rng.choice(40, 10, replace=False))
         known = (pool == item).unsqueeze(0)
-        weight = pool_loss.even_weight(rows, known, 40)
-        loss = pool_loss.pool_softmax(logits[:, pool], logits[0, [item]], rows, known, weight)
+        guide = pool_loss.count_guide(rows, known, 40)
+        loss = pool_loss.pool_softmax(logits[:, pool], logits[0, [item]], rows, known, guide)
         estimates.append(float(loss.exp()))
     exact = float(logits.exp().sum() / logits[0, item].exp())
     assert np.mean(estimates) == pytest.approx(exact, abs=4 * np.std(estimates) / 4000**0.5)
@@ -158,9 +158,13 @@ def test_pools_estimate_the_sum_over_the_free_items() -> None:
 
 def test_a_person_with_no_free_item_in_the_pool_has_a_gradient() -> None:
     logits, rows, known = torch.zeros(1, 3, requires_grad=True), torch.tensor([0, 0]), torch.ones(1, 3).bool()
-    weight = pool_loss.even_weight(rows, known, 9)
-    loss = pool_loss.pool_softmax(logits, logits[0, :2], rows, known, weight)
+    guide = pool_loss.count_guide(rows, known, 9)
+    loss = pool_loss.pool_softmax(logits, logits[0, :2], rows, known, guide)
     assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()
+    # Of a part that is known of all items, the rest of them still count
+    part = pool_loss.part_guide(torch.tensor([3.0]), logits.detach(), known)
+    found = pool_loss.pool_softmax(logits, logits[0, :1], rows[:1], known, part)
+    assert float(found.detach()) == pytest.approx(float(np.log(1 + np.exp(3))))
 
 
 # Of vectors whose logits are safe to exponentiate, and of some whose are not
@@ -174,9 +178,9 @@ def test_where_a_product_is_all_a_pool_changes_nothing(size: float) -> None:
     pool = torch.tensor([3, 17, 5, 30])
     sums, of_own, pooled = pool_loss.product_terms(x, y, rows, items, pool, temperature=0.7)
     known = own[:, pool]
-    weight = pool_loss.part_weight(sums, pooled, known)
+    guide = pool_loss.part_guide(sums, pooled, known)
     losses = [
-        pool_loss.pool_softmax(pooled, of_own, rows, known, weight),
+        pool_loss.pool_softmax(pooled, of_own, rows, known, guide),
         by_definition(x @ y.T / 0.7, rows, items),
     ]
     torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-4)

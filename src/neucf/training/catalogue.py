@@ -16,7 +16,7 @@ from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
 from neucf.training.pages import kept_pages
-from neucf.training.pool_loss import even_weight, part_weight, pool_softmax, product_terms
+from neucf.training.pool_loss import count_guide, part_guide, pool_softmax, product_terms
 
 # Logits (B, I) held at once, by a net in general, with all that autograd keeps for them, and by one whose logits are
 # products.
@@ -165,11 +165,11 @@ class CatalogueEngine:
             vectors = self.net.user_vectors(chosen)
             logits = self.net.grid(vectors, pool).float() / self.temperature
             own = self.net.logits(tuple(vector[rows] for vector in vectors), items).float() / self.temperature
-            return pool_softmax(logits, own, rows, known, even_weight(rows, known, self.num_items))
+            return pool_softmax(logits, own, rows, known, count_guide(rows, known, self.num_items))
         sums, own, pooled = product_terms(*part, rows, items, pool, temperature=self.temperature, dtype=self.dtype)
         logits = pooled + self.net.rest_grid(chosen, pool) / self.temperature
         own = own + self.net.rest(chosen[rows], items) / self.temperature
-        return pool_softmax(logits, own, rows, known, part_weight(sums, pooled, known))
+        return pool_softmax(logits, own, rows, known, part_guide(sums, pooled, known))
 
     def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
         """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""

@@ -66,21 +66,21 @@ def product_terms(
     return logits.masked_fill(known, -1e30).logsumexp(1), logits[rows, items], logits[:, pool].detach()
 
 
-def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, weight: Tensor) -> Tensor:
+def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, guide: tuple[Tensor, Tensor]) -> Tensor:
     """Returns an estimate of the same mean from a pool of N items drawn evenly, as a scalar.
 
-    What a row's free items of the pool add to its sum stands for all of its free items (importance sampling, Bengio and
-    Senecal 2008); positives are all there, and count as they do in the exact loss.
+    What a row's free items of the pool add to its sum stands for all of its free items, by the ratio that a guide has
+    (importance sampling, Bengio and Senecal 2008); positives are all there, and count as they do in the exact loss.
 
     Args:
         logits: Of the pool (B, N), already over the temperature.
         own: Of the positives (P,), likewise.
         rows: The row of each positive (P,), no pair twice.
         known: (B, N) whether an item of the pool is a positive of the row.
-        weight: Log of how much a free item of the pool stands for (B,): `even_weight` or `part_weight`.
+        guide: Logs of what a row's free items of the pool, and all of its free items, make by another score (B,).
     """
     # Not -inf: a row without a free item would have no gradient
-    free = logits.masked_fill(known, -1e30).logsumexp(1) + weight
+    free = logits.masked_fill(known, -1e30).logsumexp(1) - guide[0] + guide[1]
     largest = free.detach().scatter_reduce(0, rows, own.detach(), "amax")
     powers = (own - largest[rows]).exp()
     sums = (free - largest).exp().index_add(0, rows, powers, alpha=OTHERS)
@@ -88,18 +88,18 @@ def pool_softmax(logits: Tensor, own: Tensor, rows: Tensor, known: Tensor, weigh
     return (whole.log() - (own - largest[rows])).sum() / max(len(rows), 1)
 
 
-def even_weight(rows: Tensor, known: Tensor, num_items: int) -> Tensor:
-    """Returns the log of how many free items of I a free item of the pool stands for (B,); arguments as above."""
+def count_guide(rows: Tensor, known: Tensor, num_items: int) -> tuple[Tensor, Tensor]:
+    """Returns a guide by which all of I items are alike: logs of counts; arguments as in `pool_softmax`."""
     free = num_items - torch.bincount(rows, minlength=len(known))
-    return (free / (~known).sum(1).clamp(min=1)).clamp(min=1e-30).log()
+    return (~known).sum(1).clamp(min=1).log(), free.clamp(min=1).log()
 
 
-def part_weight(sums: Tensor, pooled: Tensor, known: Tensor) -> Tensor:
-    """Returns the same (B,) where a part of the logits is known of all items: a ratio estimate, exact without the rest.
+def part_guide(sums: Tensor, pooled: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a guide by a part of the logits that is known of all items: exact where there is nothing else.
 
     Args:
         sums: Log of the sum over each row's free items, by that part (B,).
         pooled: Logits of the pool by that part (B, N).
-        known: As above.
+        known: As in `pool_softmax`.
     """
-    return sums - pooled.masked_fill(known, -1e30).logsumexp(1)
+    return pooled.masked_fill(known, -1e30).logsumexp(1), sums
