@@ -25,6 +25,9 @@ from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, row
 class NeuMFConfig(CosineConfig):
     """Settings of neumf."""
 
+    dim: Annotated[int, Tunable(32, 1024, log=True)] = Field(
+        256, ge=1, le=4096, description="Length D of a GMF embedding."
+    )
     tower: Annotated[Widths, Tunable(choices=TOWERS)] = Field(
         (64, 32, 16), description="MLP input width (both halves together), then hidden ones."
     )
