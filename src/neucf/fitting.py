@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from neucf.artifacts import Partial, Run, claim, load_checkpoint, open_run, save_checkpoint, write_run, write_weights
+from neucf.artifacts import Partial, Run, claim, open_run, write_run, write_weights
 from neucf.artifacts.curve import draw_curve
-from neucf.artifacts.manifest import FIRST_WEIGHTS
+from neucf.artifacts.manifest import CURVE, FIRST_WEIGHTS, LOG
+from neucf.artifacts.monitor import RunMonitor, Watch
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.shares import parse_spec, parse_valid
@@ -24,15 +23,12 @@ from neucf.evaluation import evaluate
 from neucf.evaluation.beyond import genre_flags
 from neucf.models import MODELS, Model
 from neucf.models.trained import TrainedModel
-from neucf.recommender import EpochRecord, Monitor
+from neucf.recommender import Monitor
 
 DEFAULT_SPLIT = "random:0.8/0.1/0.1"
 KS = (10, 20)
 
-LOG, FIRST_FIT = "log.jsonl", "first-fit.json"
-CHECKPOINT_SECONDS = 10.0
-
-Watch = Callable[[EpochRecord], None]
+FIRST_FIT = "first-fit.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +179,7 @@ def fit_into(
     else:
         first_halves = [half.first_model for half in halves]
         known = (parts.valid, parts.valid_history)
-        with _RunMonitor(partial, "fit", watch) as monitor:
+        with RunMonitor(partial, "fit", watch) as monitor:
             model, fit = fit_model(plan, "fit", parts.train, known, halves=first_halves, monitor=monitor)
         metrics = {"valid": None}
         if parts.valid is not None:
@@ -199,14 +195,14 @@ def fit_into(
         if parts.valid_history is not None:
             whole = concatenate(whole, parts.valid_history)
         refitted = [half.model for half in halves]
-        with _RunMonitor(partial, "refit", watch) as monitor:
+        with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)
         fits.append(refit)
         first_fit.unlink()
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     if plan.metric is not None:
-        draw_curve(partial.folder / LOG, plan.metric, partial.folder / "curve.png")
+        draw_curve(partial.folder / LOG, plan.metric, partial.folder / CURVE)
     write_run(partial.folder, model=model, split=parts, dataset=dataset, manifest=manifest)
     return Fitted(model, parts, manifest)
 
@@ -266,60 +262,3 @@ def fit_model(
         "engine": model.engine,
         "seconds": round(time.perf_counter() - start, 3),
     }
-
-
-class _RunMonitor:
-    """Logs epochs and keeps checkpoints in a run folder; a stage's checkpoint never serves another stage."""
-
-    def __init__(self, partial: Partial, stage: str, watch: Watch | None) -> None:
-        self._partial, self._stage, self._watch = partial, stage, watch
-        self._offered: Mapping[str, Any] | None = None
-        self._saved_at = time.monotonic()
-        self._log_checked = not partial.resumed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None and self._offered is not None:
-            # What stopped the training may be a full disk: its own error matters more.
-            with contextlib.suppress(OSError):
-                self._save(self._offered)
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Writes a line of the log, and shows the epoch."""
-        log = self._partial.folder / LOG
-        if not self._log_checked:
-            self._drop_from(log, record.epoch)
-        line = {"stage": self._stage, **{name: getattr(record, name) for name in record.__slots__}}
-        with log.open("a") as file:
-            print(json.dumps(line), file=file)
-        if self._watch is not None:
-            self._watch(record)
-
-    def checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keeps a checkpoint now and then, and the last one offered if training stops."""
-        self._offered = state
-        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            self._save(state)
-
-    def resume(self) -> Mapping[str, Any] | None:
-        """Returns this stage's checkpoint in a resumed folder."""
-        saved = load_checkpoint(self._partial.folder) if self._partial.resumed else None
-        if saved is None or saved["stage"] != self._stage:
-            return None
-        state: Mapping[str, Any] = saved["state"]
-        return state
-
-    def _save(self, state: Mapping[str, Any]) -> None:
-        save_checkpoint(self._partial.folder, {"stage": self._stage, "state": state})
-        self._offered, self._saved_at = None, time.monotonic()
-
-    def _drop_from(self, log: Path, epoch: int) -> None:
-        """Drops the lines of epochs that are about to be run again."""
-        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-        kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
-        log.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._log_checked = True

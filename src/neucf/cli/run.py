@@ -41,7 +41,7 @@ def run(
     from neucf.cli.reading import read
     from neucf.experiment import Leaderboard, load_recipe
     from neucf.experiment import run as run_recipe
-    from neucf.experiment.recipe import recipe_file
+    from neucf.experiment.recipe_files import recipe_file
 
     loaded = load_recipe(recipe)
     folder = out or Path("runs") / loaded.name

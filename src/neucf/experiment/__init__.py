@@ -2,7 +2,8 @@
 
 from neucf.experiment.existing import compare_runs
 from neucf.experiment.leaderboard import Leaderboard
-from neucf.experiment.recipe import Recipe, load_recipe, recipe_names
+from neucf.experiment.recipe import Recipe
+from neucf.experiment.recipe_files import load_recipe, recipe_names
 from neucf.experiment.records import Result
 from neucf.experiment.repeating import SplitTable, run_splits
 from neucf.experiment.running import run

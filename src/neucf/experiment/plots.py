@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from neucf.artifacts.manifest import LOG
 from neucf.evaluation.titles import metric_title
 from neucf.experiment.leaderboard import Leaderboard, Row
-from neucf.fitting import LOG
 
 # Okabe and Ito's colours, told apart by all kinds of eyes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#555555")

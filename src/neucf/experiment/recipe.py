@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-import neucf
 from neucf.data.catalog import CATALOG
 from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError
 from neucf.experiment.selection import choosing, metric_names
 from neucf.experiment.tuning import Budget, space_of
 from neucf.fitting import DEFAULT_SPLIT, Plan
@@ -24,11 +22,13 @@ from neucf.models.config import unknown_name
 HALVES = ("gmf", "mlp")
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a recipe: what it does not know, it refuses."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class DataTable(_Table):
+class DataTable(Table):
     """[data]: what is read, and how it is split."""
 
     source: str = Field(description="A named data set, never a path.")
@@ -55,7 +55,7 @@ class DataTable(_Table):
         return self
 
 
-class EvaluationTable(_Table):
+class EvaluationTable(Table):
     """[evaluation]: the protocol of every number, and what chooses epochs and orders the leaderboard."""
 
     protocol: Literal["full", "sampled"] = "full"
@@ -81,7 +81,7 @@ class EvaluationTable(_Table):
         return self
 
 
-class TuneTable(_Table):
+class TuneTable(Table):
     """tune: how much is tried on validation before a model is trained; its other keys stay as they are."""
 
     trials: int | None = Field(None, ge=1, description="Sets of settings tried.")
@@ -98,7 +98,7 @@ class TuneTable(_Table):
         return self
 
 
-class ModelTable(_Table):
+class ModelTable(Table):
     """[[models]]: one line of the leaderboard; every further key is a setting of the model."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -114,7 +114,7 @@ class ModelTable(_Table):
         return dict(self.model_extra or {})
 
 
-class PublishedTable(_Table):
+class PublishedTable(Table):
     """[published.LABEL]: a number somebody else reached on the same data by the same protocol."""
 
     metrics: dict[str, float]
@@ -123,7 +123,7 @@ class PublishedTable(_Table):
     selected_on_test: bool = Field(False, description="Whether its authors chose epochs or settings on test.")
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """A checked recipe."""
 
     name: str
@@ -252,86 +252,3 @@ def run_name(label: str, seed: int) -> str:
 def study_name(label: str, split_seed: int) -> str:
     """Returns the name of the folder in which a label is tuned on a split."""
     return f"{label}-split{split_seed}-tune"
-
-
-def recipe_names() -> list[str]:
-    """Returns the names of the recipes that come with neucf."""
-    return sorted(file.stem for file in _folder().glob("*.toml"))
-
-
-def recipe_file(path_or_name: str | Path) -> Path:
-    """Returns the file of a recipe: a path, or the name of one that comes along; raises ConfigError."""
-    file = Path(path_or_name)
-    if not file.is_file():
-        file = _folder() / f"{path_or_name}.toml"
-    if not file.is_file() or (Path(path_or_name).suffix == ".toml" and file.parent == _folder()):
-        raise ConfigError(
-            f"`recipe` must be a TOML file, or one of {', '.join(recipe_names())}; got {str(path_or_name)!r}."
-        )
-    return file
-
-
-def load_recipe(path_or_name: str | Path) -> Recipe:
-    """Reads and checks a recipe.
-
-    Args:
-        path_or_name: A TOML file, or the name of a recipe that comes with neucf.
-
-    Raises:
-        ConfigError: If there is none, or something in it is unknown, missing, malformed or out of range.
-    """
-    file = recipe_file(path_or_name)
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{file} must be TOML; it cannot be read ({error}).") from None
-    if "name" in document:
-        raise ConfigError(f"{file}: `name` must not be given: the file's own name is the recipe's. Remove it.")
-    try:
-        return Recipe.model_validate({**document, "name": file.stem})
-    except ValidationError as error:
-        raise _explained(file, error, document) from None
-    except (ConfigError, DataError) as error:
-        raise ConfigError(f"{file}: {error}") from None
-
-
-def _folder() -> Path:
-    """Returns where the recipes lie: inside an installed neucf, else beside the sources."""
-    package = Path(neucf.__file__).parent
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parents[1] / "recipes"
-
-
-def _explained(file: Path, error: ValidationError, document: Mapping[str, Any]) -> ConfigError:
-    """Returns the first thing wrong with a recipe, in one sentence."""
-    # A misspelt key is missing as well, and the misspelling says more.
-    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
-    *outer, key = first["loc"]
-    if isinstance(key, int) and outer != ["models"]:
-        key, first["type"] = outer.pop(), "item"
-    place = _place(outer, document)
-    if first["type"] == "extra_forbidden":
-        return ConfigError(f"{file}: {unknown_name(str(key), str(key), _keys(outer), f'key of {place}')}")
-    if first["type"] == "missing":
-        return ConfigError(f"{file}: `{key}` must be given in {place}; it is missing. Add it.")
-    return ConfigError(f"{file}: `{key}` in {place}: {first['msg']}; got {first['input']!r}.")
-
-
-def _place(outer: Iterable[str | int], document: Mapping[str, Any]) -> str:
-    where = list(outer)
-    if where[:1] == ["models"] and len(where) > 1:
-        entry = document["models"][where[1]]
-        label = entry.get("label", where[1]) if isinstance(entry, dict) else where[1]
-        return "".join((f"[[models]] {label}", *(f", {key}" for key in where[2:])))
-    return f"[{'.'.join(map(str, where))}]" if where else "the recipe"
-
-
-def _keys(outer: list[str | int]) -> list[str]:
-    tables: dict[str, type[_Table]] = {
-        "data": DataTable,
-        "evaluation": EvaluationTable,
-        "tune": TuneTable,
-        "published": PublishedTable,
-    }
-    table = next((tables[str(key)] for key in (*outer[-1:], *outer[:1]) if key in tables), Recipe)
-    return [key for key in table.model_fields if key != "name"]

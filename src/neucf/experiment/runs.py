@@ -13,6 +13,7 @@ from typing import Any
 import neucf
 from neucf.artifacts import Run, open_run, unfinished_request, writing
 from neucf.artifacts.manifest import read_manifest
+from neucf.artifacts.monitor import Watch
 from neucf.data.dataset import Dataset
 from neucf.data.splits import Split
 from neucf.errors import ArtifactError, NeucfError
@@ -21,7 +22,7 @@ from neucf.evaluation.beyond import genre_flags
 from neucf.experiment.per_user import PerUser, find, keep
 from neucf.experiment.provenance import commit, fingerprint
 from neucf.experiment.records import Records
-from neucf.fitting import Plan, Watch, fit_into
+from neucf.fitting import Plan, fit_into
 from neucf.models import Model
 
 ERRORS = "errors.log"

@@ -1,0 +1,83 @@
+"""RunMonitor: what a run folder keeps of a training while it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from neucf.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from neucf.artifacts.folder import Partial
+from neucf.artifacts.manifest import LOG
+from neucf.recommender import EpochRecord
+
+CHECKPOINT_SECONDS = 10.0
+
+Watch: TypeAlias = Callable[[EpochRecord], None]
+
+
+class RunMonitor:
+    """Logs epochs and keeps checkpoints; a stage's checkpoint never serves another stage.
+
+    Args:
+        partial: The folder in the making.
+        stage: What the log calls the fit.
+        watch: Called after each epoch.
+    """
+
+    def __init__(self, partial: Partial, stage: str, watch: Watch | None) -> None:
+        self._partial, self._stage, self._watch = partial, stage, watch
+        self._offered: Mapping[str, Any] | None = None
+        self._saved_at = time.monotonic()
+        self._log_checked = not partial.resumed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self._offered is not None:
+            # What stopped the training may be a full disk: its own error matters more.
+            with contextlib.suppress(OSError):
+                self._save(self._offered)
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Writes a line of the log, and shows the epoch."""
+        log = self._partial.folder / LOG
+        if not self._log_checked:
+            self._drop_from(log, record.epoch)
+        line = {"stage": self._stage, **{name: getattr(record, name) for name in record.__slots__}}
+        with log.open("a") as file:
+            print(json.dumps(line), file=file)
+        if self._watch is not None:
+            self._watch(record)
+
+    def checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Keeps a checkpoint now and then, and the last one offered if training stops."""
+        self._offered = state
+        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+            self._save(state)
+
+    def resume(self) -> Mapping[str, Any] | None:
+        """Returns this stage's checkpoint in a resumed folder."""
+        saved = load_checkpoint(self._partial.folder) if self._partial.resumed else None
+        if saved is None or saved["stage"] != self._stage:
+            return None
+        state: Mapping[str, Any] = saved["state"]
+        return state
+
+    def _save(self, state: Mapping[str, Any]) -> None:
+        save_checkpoint(self._partial.folder, {"stage": self._stage, "state": state})
+        self._offered, self._saved_at = None, time.monotonic()
+
+    def _drop_from(self, log: Path, epoch: int) -> None:
+        """Drops the lines of epochs that are about to be run again."""
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
+        log.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._log_checked = True
