@@ -14,9 +14,10 @@ from scipy.sparse import csr_array
 
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
+from neucf.evaluation.people import checked_users, hidden_spans, people_hashes
 from neucf.kernels.compile import COMPILED, num_threads, spread, torch_threads
 from neucf.kernels.grid import Factors, rank_rows
-from neucf.kernels.ranking import Hashes, hash_ids, hash_people, push
+from neucf.kernels.ranking import Hashes, hash_people, push
 from neucf.recommender import Recommender, to_numpy
 
 # A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
@@ -83,10 +84,10 @@ def top_k(
     if not 1 <= k <= num_items:
         raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {k}.")
     if users is not None:
-        users = _checked_users(users, len(recommender.user_ids))
+        users = checked_users(users, len(recommender.user_ids))
     items = recommender.item_ids.hashes
-    people = hash_people(seed, _hashes(recommender, users, histories, items))
-    starts, stops, hidden = _hidden(recommender, users, histories, mask, len(people))
+    people = hash_people(seed, people_hashes(recommender, users, histories, items))
+    starts, stops, hidden = hidden_spans(recommender, users, histories, mask, len(people))
     if allowed is not None and allowed.shape != (num_items,):
         raise DataError(f"`allowed` must have shape ({num_items},), one flag an item; got {allowed.shape}.")
     lists = _Lists(
@@ -254,55 +255,3 @@ def slices(start: int, stop: int, step: int) -> Iterator[slice]:
     """Yields consecutive slices of at most `step` that cover start..stop - 1."""
     for first in range(start, stop, step):
         yield slice(first, min(first + step, stop))
-
-
-def _hashes(recommender: Recommender, users: IntArray | None, histories: csr_array | None, items: Hashes) -> Hashes:
-    """Returns what tells the people apart, (B,), whatever their order."""
-    if histories is not None:
-        num_people = histories.shape[0] if users is None else len(users)
-        _check_shape("histories", histories, (num_people, len(items)))
-    if users is not None:
-        return hash_ids(recommender.user_ids.series.gather(users))
-    if histories is None:
-        raise DataError("`users` must be given where `histories` is not; got None for both.")
-    # Without an id, a person is known by the history alone: the sum of its items' hashes, in any order.
-    sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(items[histories.indices])])
-    hashes: Hashes = sums[histories.indptr[1:]] - sums[histories.indptr[:-1]]
-    return hashes
-
-
-def _hidden(
-    recommender: Recommender,
-    users: IntArray | None,
-    histories: csr_array | None,
-    mask: csr_array | None,
-    num_people: int,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Returns where each person's hidden items start (B,) and stop (B,), and the items, ascending within each."""
-    if mask is None:
-        nothing = np.zeros(num_people, np.int64)
-        return nothing, nothing, np.zeros(0, np.int32)
-    rows: IntArray = np.arange(num_people)
-    num_rows = num_people
-    if users is not None and histories is None:
-        rows, num_rows = users, len(recommender.user_ids)
-    _check_shape("mask", mask, (num_rows, len(recommender.item_ids)))
-    if not mask.has_sorted_indices:
-        mask = mask.sorted_indices()
-    starts, stops = mask.indptr[rows].astype(np.int64), mask.indptr[rows + 1].astype(np.int64)
-    return starts, stops, np.require(mask.indices, np.int32, ["C", "W"])
-
-
-def _checked_users(users: npt.ArrayLike, num_users: int) -> npt.NDArray[np.int64]:
-    array = np.asarray(users)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise DataError(f"`users` must be a 1-d integer array; got {array.dtype} of shape {array.shape}.")
-    if array.size and not (0 <= array.min() and array.max() < num_users):
-        wrong = array[(array < 0) | (array >= num_users)][0]
-        raise DataError(f"`users` must hold indices in 0..{num_users - 1}; got {wrong}.")
-    return array.astype(np.int64)
-
-
-def _check_shape(name: str, matrix: csr_array, shape: tuple[int, int]) -> None:
-    if matrix.shape != shape:
-        raise DataError(f"`{name}` must have shape {shape}; got {matrix.shape}.")
