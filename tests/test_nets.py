@@ -160,3 +160,13 @@ def test_unit_vectors_and_their_gradient_are_those_of_torch() -> None:
     found, expected = unit(vectors), torch.nn.functional.normalize(vectors, dim=-1)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad((each * weight).sum(), vectors)[0] for each in (found, expected)))
+
+
+@pytest.mark.parametrize("model", [MF, GMF, NeuMF])
+def test_by_cosines_the_length_of_users_rows_changes_no_fold_in(model: type[MF]) -> None:
+    fitted = model(dim=6, epochs=2).fit(TRAIN, threads=1)
+    before = to_numpy(fitted.score_history(TRAIN.csr()[:4])).copy()
+    with torch.no_grad():
+        fitted.net.tables()[0].embedding.weight *= 0.01
+    fitted.net.eval()
+    np.testing.assert_allclose(to_numpy(fitted.score_history(TRAIN.csr()[:4])), before, rtol=1e-4, atol=1e-5)

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from neucf.data.vocabulary import IntArray
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.catalogue_loss import temperature_for
-from neucf.training.nets import Net
+from neucf.training.nets import Net, UnitEmbedding, unit
 
 # Few, small steps: training stops early too, and a vector taken to its optimum fits the history and little else.
 STEPS, RATE = 30, 0.05
+# Root mean square of a vector's elements to start from, where it is its direction alone that counts.
+LENGTH = 0.1
 # Decay of Adam's moments; few steps want short memories.
 BETAS = (0.8, 0.95)
 # Items a step takes as possible negatives; a quarter of them would do for easy ones, not for the hardest of several.
@@ -45,11 +47,19 @@ def fold_in(
     matrix.sort_indices()
     device = next(net.parameters()).device
     order = torch.from_numpy(np.random.default_rng(0).permutation(matrix.shape[1])).to(device)
-    means = (table.embedding.weight.detach().mean(0) for table in net.tables() if table.side == "user")
-    vectors = tuple(mean.repeat(matrix.shape[0], 1) for mean in means) if starts is None else starts
+    if starts is None:
+        tables = (table.embedding for table in net.tables() if table.side == "user")
+        starts = tuple(_mean(table).repeat(matrix.shape[0], 1) for table in tables)
+    vectors = starts
     for tile in _tiles(matrix.indptr):
         _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors))
     return vectors
+
+
+def _mean(table: nn.Embedding) -> Tensor:
+    """Returns the mean user's vector (D,): by cosines only its direction counts, and the length is what steps suit."""
+    mean = table.weight.detach().mean(0)
+    return unit(mean) * LENGTH * len(mean) ** 0.5 if isinstance(table, UnitEmbedding) else mean
 
 
 def _tiles(indptr: IntArray) -> Iterator[slice]:
