@@ -93,11 +93,13 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
             start = step * size % (len(order) - size + 1)
             pool, may = order[start : start + size], free[:, start : start + size]
             if len(counts) == 1:
-                # A request for one person is what must be quick, and a grid copies no vectors
-                positive = net.grid(vectors, positives)[0]
+                # A request for one person is what must be quick: one grid is half the calls of two
+                both = net.grid(vectors, torch.cat([positives, pool]))
+                positive, negative = both[0, : len(positives)], both[:, len(positives) :]
             else:
                 positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
-            loss = _expected_loss(config, positive, net.grid(vectors, pool), rows, share, may, len(order))
+                negative = net.grid(vectors, pool)
+            loss = _expected_loss(config, positive, negative, rows, share, may, len(order))
             for vector in vectors:
                 loss = loss + vector.square().sum() * (config.reg / 2)
             gradients = torch.autograd.grad(loss, vectors)

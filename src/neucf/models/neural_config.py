@@ -28,8 +28,8 @@ class NeuralConfig(TrainedConfig):
     sampler: SamplerName = Field(
         "auto",
         description="Where negatives come from; `shared` is one set a batch, `all` the catalogue, for softmax. "
-        "`auto` is uniform; for softmax all, or shared where that costs too much: 1024 where a product meets all, as neumf's "
-        "does, else as many as make 2^27 logits an epoch, or 8192 a positive where logits are products.",
+        "`auto` is uniform; for softmax all, or shared where that costs too much: 1024 where a product meets all, as "
+        "neumf's does, else as many as make 2^27 logits an epoch, or 8192 a positive where logits are products.",
     )
     negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
