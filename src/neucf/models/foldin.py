@@ -100,8 +100,8 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
                 positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
                 negative = net.grid(vectors, pool)
             loss = _expected_loss(config, positive, negative, rows, share, may, len(order))
-            for vector in vectors:
-                loss = loss + vector.square().sum() * (config.reg / 2)
+            if config.reg > 0:
+                loss = loss + sum(vector.square().sum() for vector in vectors) * (config.reg / 2)
             gradients = torch.autograd.grad(loss, vectors)
             _adam(vectors, gradients, first, second, step)
     for vector in vectors:
