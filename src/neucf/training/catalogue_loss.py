@@ -43,13 +43,14 @@ class _ProductSoftmax(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype
     ) -> Tensor:
-        powers, sums = exp_products((x / temperature).to(dtype), y.to(dtype))
+        right = y.to(dtype)
+        powers, sums = exp_products((x / temperature).to(dtype), right)
         own = powers[rows, items].float()
         whole, scale = _settled(powers, sums, own, rows, items)
         loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
-        ctx.save_for_backward(*product_slopes(powers, x, y, scale / temperature))
+        ctx.save_for_backward(*product_slopes(powers, x, right, scale / temperature))
         return loss
 
     @staticmethod
@@ -68,12 +69,15 @@ def exp_products(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     return powers, sums
 
 
-def product_slopes(powers: Tensor, x: Tensor, y: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the gradients by x (B, D) and y (I, D), where that by x y^T is `scale` (B,) times `powers` (B, I)."""
-    right, scale = y.to(powers.dtype), scale.unsqueeze(1)
+def product_slopes(powers: Tensor, x: Tensor, right: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the gradients by x (B, D) and y (I, D), where that by x y^T is `scale` (B,) times `powers` (B, I).
+
+    `right` is y in the type of the powers; the gradients are in that of x.
+    """
+    scale = scale.unsqueeze(1)
     # The smaller matrices are given the scale
     scaled = (x * scale).to(powers.dtype)
-    of_x, of_y = torch.zeros_like(x), torch.empty_like(y)
+    of_x, of_y = torch.zeros_like(x), torch.empty_like(right, dtype=x.dtype)
     for some in _tiles(right):
         of_x += powers[:, some] @ right[some]
         of_y[some] = powers[:, some].T @ scaled

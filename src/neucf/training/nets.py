@@ -89,12 +89,12 @@ class Net(nn.Module, ABC):
         return None
 
     def rest(self, users: Tensor, items: Tensor) -> Tensor:
-        """Returns what is added to `product_part` for users (...) with items (...)."""
-        raise NotImplementedError
+        """Returns what is added to `product_part`, where there is one, for users (...) with items (...)."""
+        raise NotImplementedError(f"{type(self).__name__} has no product part")
 
     def rest_grid(self, users: Tensor, items: Tensor) -> Tensor:
         """Returns the same for users (B,) with each of items (C,), (B, C)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no product part")
 
     def parts(self) -> Parts | None:
         """Returns the net taken apart; None where its logit has another form."""

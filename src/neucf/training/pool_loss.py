@@ -18,10 +18,11 @@ class _PartSoftmax(torch.autograd.Function):
         ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, pool: Tensor, temperature: float,
         dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        powers, sums = exp_products((x / temperature).to(dtype), y.to(dtype))
+        right = y.to(dtype)
+        powers, sums = exp_products((x / temperature).to(dtype), right)
         own, pooled = powers[rows, items].float(), powers[:, pool].float()
         sums = sums.index_add(0, rows, own, alpha=-1).clamp(min=1e-30)
-        ctx.save_for_backward(x, y, rows, items, powers, sums)
+        ctx.save_for_backward(x, right, rows, items, powers, sums)
         ctx.temperature = temperature
         pooled = pooled.log()
         ctx.mark_non_differentiable(pooled)
@@ -29,12 +30,12 @@ class _PartSoftmax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
-        x, y, rows, items, powers, sums = ctx.saved_tensors
+        x, right, rows, items, powers, sums = ctx.saved_tensors
         # (B, I) the gradient by logits over a scale a row (B,), in place of the powers
         scale = upstream[0] / sums
         scale = torch.where(scale.abs() < 1e-20, 1e-20, scale)
         powers.index_put_((rows, items), (upstream[1] / scale[rows]).to(powers.dtype))
-        return *product_slopes(powers, x, y, scale / ctx.temperature), None, None, None, None, None
+        return *product_slopes(powers, x, right, scale / ctx.temperature), None, None, None, None, None
 
 
 def product_terms(
