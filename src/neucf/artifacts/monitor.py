@@ -15,7 +15,8 @@ from neucf.artifacts.folder import Partial
 from neucf.artifacts.manifest import LOG
 from neucf.recommender import EpochRecord
 
-CHECKPOINT_SECONDS = 10.0
+# Least seconds between two checkpoints, and how many times as long as one takes: large ones are rarer.
+CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 10.0, 30
 
 Watch: TypeAlias = Callable[[EpochRecord], None]
 
@@ -32,7 +33,7 @@ class RunMonitor:
     def __init__(self, partial: Partial, stage: str, watch: Watch | None) -> None:
         self._partial, self._stage, self._watch = partial, stage, watch
         self._offered: Mapping[str, Any] | None = None
-        self._saved_at = time.monotonic()
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
         self._log_checked = not partial.resumed
 
     def __enter__(self) -> Self:
@@ -60,7 +61,7 @@ class RunMonitor:
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keeps a checkpoint now and then, and the last one offered if training stops."""
         self._offered = state
-        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+        if time.monotonic() > self._due:
             self._save(state)
 
     def resume(self) -> Mapping[str, Any] | None:
@@ -72,8 +73,10 @@ class RunMonitor:
         return state
 
     def _save(self, state: Mapping[str, Any]) -> None:
+        start = time.monotonic()
         save_checkpoint(self._partial.folder, {"stage": self._stage, "state": state})
-        self._offered, self._saved_at = None, time.monotonic()
+        taken = time.monotonic() - start
+        self._offered, self._due = None, start + taken + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * taken)
 
     def _drop_from(self, log: Path, epoch: int) -> None:
         """Drops the lines of epochs that are about to be run again."""
