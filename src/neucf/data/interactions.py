@@ -65,6 +65,12 @@ class Interactions:
         """I, the items of the catalogue."""
         return len(self.item_ids)
 
+    @property
+    def density(self) -> float:
+        """The share of all U x I pairs that interacted, by their weights where there are any; 0 without a pair."""
+        total = len(self) if self.weights is None else float(self.weights.sum())
+        return total / max(self.num_users * self.num_items, 1)
+
     @classmethod
     def from_arrays(
         cls,

@@ -70,7 +70,7 @@ def make_engine(
     if kind == "sgd":
         return SgdEngine(
             net, config.loss, sampler, train,
-            reg=config.reg, hardness=config.hardness, seed=seed, threads=num_threads(threads),
+            hardness=config.hardness, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
     if kind == "batch":
         return BatchedEngine(

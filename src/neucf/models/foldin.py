@@ -85,6 +85,7 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
     free = torch.ones(histories.shape, dtype=torch.bool, device=order.device)
     free[rows, place[positives]] = False
     size = min(POOL, len(order))
+    regs = [table.reg for table in net.tables() if table.side == "user"]
     first, second = ([torch.zeros_like(vector) for vector in vectors] for _ in range(2))
     for vector in vectors:
         vector.requires_grad_()
@@ -100,8 +101,9 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
                 positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
                 negative = net.grid(vectors, pool)
             loss = _expected_loss(config, positive, negative, rows, share, may, len(order))
-            if config.reg > 0:
-                loss = loss + sum(vector.square().sum() for vector in vectors) * (config.reg / 2)
+            for vector, reg in zip(vectors, regs, strict=True):
+                if reg > 0:
+                    loss = loss + vector.square().sum() * (reg / 2)
             gradients = torch.autograd.grad(loss, vectors)
             _adam(vectors, gradients, first, second, step)
     for vector in vectors:

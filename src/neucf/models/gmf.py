@@ -11,6 +11,7 @@ from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 
+from neucf.data.interactions import Interactions
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
@@ -95,9 +96,9 @@ class GMF(NeuralModel):
     config_class: ClassVar[type[GMFConfig]] = GMFConfig
     config: GMFConfig
 
-    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> GMFNet:
+    def build(self, train: Interactions, generator: torch.Generator) -> GMFNet:
         """Returns a fresh net."""
-        return GMFNet(num_users, num_items, self.config, generator)
+        return GMFNet(train.num_users, train.num_items, self.config, generator)
 
     def factors(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
         """Returns user factors (U, D), h within them, item factors (I, D) and item bias (I,), all alike."""

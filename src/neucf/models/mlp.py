@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray
 from neucf.kernels.grid import Factors
 from neucf.models.config import Tunable
@@ -202,9 +203,9 @@ class MLP(NeuralModel):
     config_class: ClassVar[type[MLPConfig]] = MLPConfig
     config: MLPConfig
 
-    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> MLPNet:
+    def build(self, train: Interactions, generator: torch.Generator) -> MLPNet:
         """Returns a fresh net."""
-        return MLPNet(num_users, num_items, self.config, generator)
+        return MLPNet(train.num_users, train.num_items, self.config, generator)
 
     @torch.no_grad()
     def tower_factors(self, users: IntArray) -> Factors:

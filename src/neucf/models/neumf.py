@@ -222,9 +222,9 @@ class NeuMF(NeuralModel):
         super().stop_at(best_epochs[:1])
         self._stop_halves_at = best_epochs[1:]
 
-    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> NeuMFNet:
+    def build(self, train: Interactions, generator: torch.Generator) -> NeuMFNet:
         """Returns a fresh net, or the joined halves."""
-        net = NeuMFNet(num_users, num_items, self.config, generator)
+        net = NeuMFNet(train.num_users, train.num_items, self.config, generator)
         if self._joined is not None:
             gmf, mlp = (half.net for half in self._joined)
             assert isinstance(gmf, GMFNet)

@@ -53,8 +53,8 @@ class NeuralModel(TrainedModel):
         self._start = other
 
     @abstractmethod
-    def build(self, num_users: int, num_items: int, generator: torch.Generator) -> Net:
-        """Returns a freshly initialised net."""
+    def build(self, train: Interactions, generator: torch.Generator) -> Net:
+        """Returns a freshly initialised net for these users and items."""
 
     @property
     def warm_started(self) -> bool:
@@ -85,7 +85,7 @@ class NeuralModel(TrainedModel):
     ) -> Self:
         """Trains; with `valid` the weights of the best epoch are kept and training stops early."""
         with torch_threads(threads):
-            net = self.build(train.num_users, train.num_items, torch.Generator().manual_seed(seed))
+            net = self.build(train, torch.Generator().manual_seed(seed))
             if self._start is not None:
                 copy_rows(self._start, net, train)
             engine = make_engine(net, self.config, train, seed=seed, device=device, threads=threads)
@@ -141,7 +141,7 @@ class NeuralModel(TrainedModel):
 
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes parameters back; raises ArtifactError where names or shapes are not those of the config."""
-        net = self.build(train.num_users, train.num_items, torch.Generator().manual_seed(0))
+        net = self.build(train, torch.Generator().manual_seed(0))
         expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
         received = {name: tuple(value.shape) for name, value in arrays.items()}
         if expected != received:

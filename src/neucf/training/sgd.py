@@ -31,7 +31,6 @@ class SgdEngine:
         loss: `bpr` or `bce`.
         sampler: Names N, the positives and the eligible users; the kernel draws its own uniform negatives.
         train: The training interactions.
-        reg: L2 strength on the rows a step touches.
         hardness: Each negative is the best scored of this many draws.
         seed: Keys order and negatives, with the epoch.
         threads: Threads that share the tables.
@@ -46,16 +45,16 @@ class SgdEngine:
         sampler: NegativeSampler,
         train: Interactions,
         *,
-        reg: float,
         hardness: int,
         seed: int,
         threads: int,
     ) -> None:
-        self.net, self.sampler, self.reg, self.hardness = net, sampler, reg, hardness
+        self.net, self.sampler, self.hardness = net, sampler, hardness
         self.seed, self.threads = seed, threads
         self.loss_kind, self.loss = (BPR if loss == "bpr" else BCE), make_loss(loss)
         self.active = np.flatnonzero(np.diff(sampler.known.indptr)).astype(np.int64)
         self.num_skipped_users = sampler.num_skipped_users
+        self.reg = net.tables()[0].reg
         # Views (U, D), (I, D), (I,) of the net's own memory
         tables = [table.embedding.weight.detach().numpy() for table in net.tables()]
         self.user_factors, self.item_factors = tables[:2]
