@@ -25,6 +25,8 @@ from neucf.training.als import AlsEngine, Floats, frequency_scaled, row_sums
 
 # Enough conjugate gradient steps to solve for a new user; most end after a dozen.
 _FOLD_IN_STEPS = 200
+# Weight of all pairs over that of the positives, where none is given.
+_UNOBSERVED = 15.0
 
 
 class IALSConfig(TrainedConfig):
@@ -32,10 +34,14 @@ class IALSConfig(TrainedConfig):
 
     dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of a factor.")
     reg: Annotated[float, Tunable(3e-4, 0.1, log=True)] = Field(
-        0.003, gt=0, description="L2 strength, before it is scaled by frequency."
+        0.01, gt=0, description="L2 strength, before it is scaled by frequency."
     )
-    alpha0: Annotated[float, Tunable(0.01, 1.0, log=True)] = Field(
-        0.1, gt=0, description="Weight of a pair that was not observed; a positive has 1 more."
+    # 15 times as much weight on all pairs as on the positives was best or close to it on validation where .06 to 4.7 %
+    # of all pairs were observed (docs/results.md), and is near what Rendle et al. tuned for ML-20M and MSD.
+    alpha0: Annotated[float, Tunable(choices=(0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0))] = Field(
+        0.0,
+        ge=0,
+        description="Weight of a pair that was not observed; a positive has 1 more; 0 makes it 15 times the density.",
     )
     nu: Annotated[float, Tunable(0.0, 1.0)] = Field(
         1.0, ge=0, le=2, description="Exponent of the frequency that scales `reg`; 0 is the same for every row."
@@ -80,8 +86,8 @@ class IALS(TrainedModel):
             raise DataError(f"`weights` must be finite and at least 0, being confidence; got {wrong}.")
         config = self.config
         engine = AlsEngine(
-            train, dim=config.dim, reg=config.reg, alpha0=config.alpha0, nu=config.nu, init_std=config.init_std,
-            cg_steps=config.cg_steps, seed=seed, threads=num_threads(threads),
+            train, dim=config.dim, reg=config.reg, alpha0=self._alpha0(train), nu=config.nu,
+            init_std=config.init_std, cg_steps=config.cg_steps, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
         self._train, self.engine = train, engine.name
         self._users, self._items = engine.users.factors, engine.items.factors
@@ -114,8 +120,9 @@ class IALS(TrainedModel):
         matrix = csr_array(self._check_histories(histories), dtype=np.float32)
         indptr, weights = matrix.indptr.astype(np.int64), matrix.data
         config, (num_items, dim) = self.config, items.shape
-        reg = frequency_scaled(config.reg, row_sums(indptr, weights), num_items, config.alpha0, config.nu)
-        shared = np.float32(config.alpha0) * np.einsum("id,id->d", items, items)
+        alpha0 = self._alpha0(self.train)
+        reg = frequency_scaled(config.reg, row_sums(indptr, weights), num_items, alpha0, config.nu)
+        shared = np.float32(alpha0) * np.einsum("id,id->d", items, items)
         vectors = np.zeros((matrix.shape[0], dim), np.float32)
         columns = matrix.indices.astype(np.int32)
         solve(0, len(vectors), indptr, columns, weights, items, shared, reg, vectors, _FOLD_IN_STEPS)
@@ -149,6 +156,9 @@ class IALS(TrainedModel):
         self._train = train
         self._users, self._items = (np.array(arrays[name], np.float32) for name in expected)
         return self
+
+    def _alpha0(self, train: Interactions) -> float:
+        return self.config.alpha0 or _UNOBSERVED * max(train.density, 1e-9)
 
     def _score(self, vectors: Floats, items: npt.ArrayLike | None) -> Tensor:
         left, table = torch.from_numpy(vectors), torch.from_numpy(self.factors()[1])
