@@ -36,7 +36,7 @@ def test_item_knn_sums_cosines_of_the_nearest(shrinkage: float, normalize: bool)
     if normalize:
         similarity = similarity / np.maximum(similarity.sum(0), 1e-12)
         expected = X.mean(0) + (X - X.mean(0)) @ similarity
-    settings = {"neighbours": X.shape[1], "shrinkage": shrinkage, "normalize": normalize}
+    settings = {"weighting": "none", "neighbours": X.shape[1], "shrinkage": shrinkage, "normalize": normalize}
     model = MODELS["item-knn"](**settings).fit(TRAIN, threads=1)
     np.testing.assert_allclose(to_numpy(model.score(USERS)), expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(to_numpy(model.score_history(TRAIN.csr())), expected, rtol=1e-4, atol=1e-5)
@@ -48,7 +48,7 @@ def test_user_knn_sums_the_positives_of_the_nearest() -> None:
     lengths = np.maximum(np.linalg.norm(X, axis=1), 1e-12)
     similarity = X @ X.T / np.outer(lengths, lengths)
     np.fill_diagonal(similarity, 0.0)
-    model = MODELS["user-knn"](neighbours=len(X)).fit(TRAIN, threads=1)
+    model = MODELS["user-knn"](weighting="none", neighbours=len(X)).fit(TRAIN, threads=1)
     np.testing.assert_allclose(to_numpy(model.score(USERS)), similarity @ X, rtol=1e-4, atol=1e-5)
 
 

@@ -23,10 +23,10 @@ class GFCFConfig(Config):
     """Settings of gf-cf."""
 
     dim: Annotated[int, Tunable(16, 1024, log=True)] = Field(
-        256, ge=1, le=4096, description="Singular vectors D that the ideal filter lets pass."
+        128, ge=1, le=4096, description="Singular vectors D that the ideal filter lets pass."
     )
     alpha: Annotated[float, Tunable(0.0, 1.0)] = Field(
-        0.3, ge=0, description="Weight of the ideal filter beside the linear one."
+        0.1, ge=0, description="Weight of the ideal filter beside the linear one."
     )
 
 

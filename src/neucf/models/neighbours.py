@@ -29,13 +29,13 @@ Weigh = Callable[[csr_array], csr_array]
 
 
 class NeighboursConfig(Config):
-    """Settings of item-knn and user-knn."""
+    """Settings of user-knn, and of item-knn where it has none of its own."""
 
     neighbours: Annotated[int, Tunable(10, 1000, log=True)] = Field(
-        100, ge=1, description="Items each item keeps, or users each user: those most similar."
+        100, ge=1, description="Users each user keeps: those most similar."
     )
     weighting: Annotated[Literal["none", "tf-idf", "bm25"], Tunable(choices=("none", "tf-idf", "bm25"))] = Field(
-        "none", description="How rows are weighed before cosines."
+        "tf-idf", description="How rows are weighed before cosines."
     )
     shrinkage: Annotated[float, Tunable(0.0, 100.0)] = Field(
         0.0, ge=0, description="Added to the denominator: similarities of rare items, or short rows, shrink."
@@ -45,6 +45,7 @@ class NeighboursConfig(Config):
 class ItemKNNConfig(NeighboursConfig):
     """Settings of item-knn."""
 
+    neighbours: int = Field(200, ge=1, description="Items each item keeps: those most similar.")
     normalize: Annotated[bool, Tunable(choices=(False, True))] = Field(
         False,
         description="Whether scores are an item's mean plus its neighbours' weighted mean deviation from theirs, not "
