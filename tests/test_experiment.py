@@ -34,8 +34,9 @@ from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
 from neucf.errors import ArtifactError, ConfigError
 from neucf.experiment import Leaderboard, Recipe, Result, provenance, run
+from neucf.experiment.budget import Budget
 from neucf.experiment.studies import Trial
-from neucf.experiment.tuning import Budget, tune
+from neucf.experiment.tuning import tune
 from neucf.recommender import EpochRecord
 
 Call = Callable[..., Any]

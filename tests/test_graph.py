@@ -14,7 +14,8 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.graph import spread_rows, spread_rows_scipy
 from neucf.models import MODELS, foldin
 from neucf.recommender import to_numpy
-from neucf.training.graph import Graph, GraphEngine
+from neucf.training.graph import GraphEngine
+from neucf.training.propagation import Graph
 
 TRAIN, HELD = planted()
 U, C = TRAIN.num_users, TRAIN.num_items

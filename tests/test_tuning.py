@@ -21,10 +21,11 @@ from neucf.artifacts import open_run
 from neucf.data.splits import Split
 from neucf.data.synthetic import synthetic
 from neucf.errors import ArtifactError, ConfigError, TrainingError
-from neucf.experiment import tuning
+from neucf.experiment import trying
+from neucf.experiment.budget import Budget
 from neucf.experiment.records import Records
 from neucf.experiment.studies import Trial
-from neucf.experiment.tuning import Budget, Tuned, train_best, tune
+from neucf.experiment.tuning import Tuned, train_best, tune
 from neucf.experiment.tuning_plots import draw
 from neucf.fitting import Plan
 from neucf.models.config import Config, Tunable
@@ -173,7 +174,7 @@ def test_the_test_part_is_never_looked_at(tmp_path: Path, monkeypatch: pytest.Mo
         assert parts.test is None
         return evaluate(model, parts, on, *rest, **more)
 
-    monkeypatch.setattr(tuning, "evaluate", judged)
+    monkeypatch.setattr(trying, "evaluate", judged)
     # As if the test part held every item that is best to recommend on validation, and nothing else.
     poisoned = replace(PARTS, test=PARTS.valid)
     assert without_time(study(MF, tmp_path / "poisoned", 6, parts=poisoned)) == without_time(honest)
@@ -333,7 +334,7 @@ class Clock:
 
 
 def test_minutes_are_respected_and_the_defaults_always_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "perf_counter", Clock())
+    monkeypatch.setattr(trying, "perf_counter", Clock())
     # The defaults look at the clock ten times in their epochs: longer than there is.
     tuned = study(stub(), tmp_path / "short", None, minutes=1)
     assert [trial.state for trial in tuned.trials] == ["complete"]
@@ -350,7 +351,7 @@ def test_minutes_are_respected_and_the_defaults_always_finish(tmp_path: Path, mo
 
 
 def test_a_trial_under_way_when_time_is_up_is_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "perf_counter", Clock())
+    monkeypatch.setattr(trying, "perf_counter", Clock())
     first = study(stub(epochs=20), tmp_path, 1)
     minutes = (first.trials[0].seconds + 60) / 60
     tuned = study(stub(epochs=20), tmp_path, None, minutes=minutes)

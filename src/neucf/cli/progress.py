@@ -14,8 +14,8 @@ from neucf.evaluation.titles import metric_title
 from neucf.recommender import EpochRecord
 
 if TYPE_CHECKING:
+    from neucf.experiment.budget import Budget
     from neucf.experiment.studies import Trial
-    from neucf.experiment.tuning import Budget
 
 _LINE_EVERY = 5.0  # seconds between lines where no terminal can show a bar
 

@@ -69,11 +69,12 @@ def tune(
     from neucf.cli.reading import read
     from neucf.data.splitting import split as cut
     from neucf.experiment import tuning
+    from neucf.experiment.budget import Budget
     from neucf.experiment.selection import choosing, ks_of
     from neucf.fitting import Plan
     from neucf.models.config import parse_settings
 
-    budget = tuning.Budget(trials, minutes)
+    budget = Budget(trials, minutes)
     ks = ks_of(metric, protocol)
     plan = Plan(
         model=model,

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from neucf.data.catalog import CATALOG
 from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
 from neucf.errors import ConfigError
+from neucf.experiment.budget import Budget
 from neucf.experiment.selection import choosing, metric_names
-from neucf.experiment.tuning import Budget, space_of
+from neucf.experiment.tuning import space_of
 from neucf.fitting import DEFAULT_SPLIT, Plan
 from neucf.models import MODELS
 from neucf.models.config import unknown_name

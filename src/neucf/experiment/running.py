@@ -13,12 +13,14 @@ from neucf.data.dataset import Dataset
 from neucf.data.splits import Split
 from neucf.data.splitting import split
 from neucf.errors import ConfigError, TrainingError
+from neucf.experiment.budget import Budget
 from neucf.experiment.provenance import data_hash
 from neucf.experiment.recipe import ModelTable, Recipe, run_name, study_name
 from neucf.experiment.records import RESULTS, Records, Result
 from neucf.experiment.runs import Training, explain, header, made_folder, mark, per_user_of, train_and_judge, unseen
 from neucf.experiment.studies import require_optuna
-from neucf.experiment.tuning import Budget, Watcher, tune
+from neucf.experiment.trying import Watcher
+from neucf.experiment.tuning import tune
 from neucf.experiment.tuning_plots import draw
 from neucf.fitting import Plan
 

@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from neucf.data.dataset import Dataset
 from neucf.data.splits import Split
 from neucf.errors import ConfigError, TrainingError
-from neucf.evaluation import evaluate
+from neucf.experiment.budget import Budget
 from neucf.experiment.provenance import data_hash
 from neucf.experiment.records import RESULTS, Records
-from neucf.experiment.runs import Training, explain, made_folder, mark, train_and_judge, unseen
-from neucf.experiment.studies import STEPS, Study, Trial, opened, require_optuna
-from neucf.fitting import Plan, fit_model, open_halves
+from neucf.experiment.runs import Training, made_folder, mark, train_and_judge, unseen
+from neucf.experiment.studies import Trial, opened, require_optuna
+from neucf.experiment.trying import Trying, Watcher
+from neucf.fitting import Plan, open_halves
 from neucf.models.config import Config, Tunable, search_space
-from neucf.recommender import EpochRecord
-
-if TYPE_CHECKING:
-    import optuna
 
 BEST = "best"
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much may be tried: so many trials, so many minutes of them, or whichever is spent first.
-
-    Attributes:
-        trials: Of a study in all, over every sitting.
-        minutes: The same in minutes of training and validation.
-    """
-
-    trials: int | None = None
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.trials is None and self.minutes is None:
-            raise ConfigError("`trials` or `minutes` must say how much may be tried; got neither. Give --trials 30.")
-        if self.trials is not None and self.trials < 1:
-            raise ConfigError(f"`trials` must be at least 1; got {self.trials}.")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ConfigError(f"`minutes` must be above 0; got {self.minutes}.")
-
-    def __str__(self) -> str:
-        trials = "" if self.trials is None else f"{self.trials} trial{'s' if self.trials > 1 else ''}"
-        minutes = "" if self.minutes is None else f"{self.minutes:g} minutes"
-        return " or ".join(filter(None, (trials, minutes)))
-
-    def spent(self, trials: Sequence[Trial]) -> bool:
-        """Whether nothing more may be tried."""
-        return (self.trials is not None and len(trials) >= self.trials) or self.seconds_left(trials) <= 0
-
-    def seconds_left(self, trials: Sequence[Trial]) -> float:
-        """Returns the seconds that the next trial may take."""
-        if self.minutes is None:
-            return float("inf")
-        return 60 * self.minutes - sum(trial.seconds for trial in trials)
-
-
-class Watcher(Protocol):
-    """Sees a study go on."""
-
-    def __call__(self, record: EpochRecord) -> None:
-        """Called after each epoch of the trial under way."""
-
-    def trials(self, trials: Sequence[Trial]) -> None:
-        """Called with the trials that ended: those there are at first, and again after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +121,7 @@ def tune(
     seen = replace(parts, test=None, test_history=None, candidates=None)
     place = made_folder(folder)
     with opened(place, asked, config, space, plan.seed) as study:
-        trying = _Trying(plan, seen, metric, place, [half.first_model for half in halves], watcher)
+        trying = Trying(plan, seen, metric, place, [half.first_model for half in halves], watcher)
         while True:
             trials = study.trials
             if watcher is not None and trials:
@@ -230,78 +180,3 @@ def train_best(
         on_test=on_test,
     )
     return record
-
-
-@dataclass(frozen=True, slots=True)
-class _Trying:
-    """What all trials of one call share."""
-
-    plan: Plan
-    parts: Split
-    metric: str
-    folder: Path
-    halves: Sequence[Any]
-    watcher: Watcher | None
-
-    def next(self, study: Study, budget: Budget, before: Sequence[Trial]) -> None:
-        """Tries what the study gives, and tells it what came of it; an error of any kind fails the trial alone."""
-        trial, settings = study.ask()
-        # Something must complete, or the minutes were for nothing.
-        able = any(other.value is not None for other in before)
-        deadline = perf_counter() + budget.seconds_left(before) if able else float("inf")
-        start, monitor = perf_counter(), _TrialMonitor(trial, self.metric, deadline, self.watcher)
-        try:
-            value, more = self._fit_and_judge(settings, monitor)
-        except _PrunedError as error:
-            study.tell(trial, perf_counter() - start, reason=str(error), pruned=True)
-        except Exception as error:
-            reason = explain(error, self.folder, f"trial {len(before)}: {settings}")
-            study.tell(trial, perf_counter() - start, reason=reason)
-        else:
-            monitor.complete(value)
-            study.tell(trial, perf_counter() - start, value, **more)
-
-    def _fit_and_judge(self, settings: Mapping[str, Any], monitor: _TrialMonitor) -> tuple[float, dict[str, Any]]:
-        plan = replace(self.plan, settings={**self.plan.settings, **settings})
-        known = (self.parts.valid, self.parts.valid_history)
-        model, fit = fit_model(plan, "trial", self.parts.train, known, halves=self.halves, monitor=monitor)
-        k = int(self.metric.partition("@")[2])
-        found = evaluate(model, self.parts, "valid", plan.protocol, (k,), seed=plan.seed, threads=plan.threads)
-        return found.mean(self.metric), {"epochs": fit["epochs"], "engine": fit["engine"]}
-
-
-class _PrunedError(Exception):
-    """Ends a trial before its time."""
-
-
-class _TrialMonitor:
-    """Reports a trial's metric, and ends the trial where it does worse than most or where time is up."""
-
-    def __init__(self, trial: optuna.Trial, metric: str, deadline: float, watcher: Watcher | None) -> None:
-        self._trial, self._metric, self._deadline, self._watcher = trial, metric, deadline, watcher
-        self._step = -1
-
-    def epoch(self, record: EpochRecord) -> None:
-        """Reports the metric at each new tenth of the epochs."""
-        if self._watcher is not None:
-            self._watcher(record)
-        step, where = STEPS * record.epoch // record.epochs, f"at epoch {record.epoch} of {record.epochs}"
-        value = (record.valid_metrics or {}).get(self._metric)
-        if value is not None and self._step < step < STEPS:
-            self._step = step
-            self._trial.report(value, step)
-            if self._trial.should_prune():
-                raise _PrunedError(f"Below the median of earlier trials {where}: {self._metric} {value:.4f}.")
-        if perf_counter() > self._deadline:
-            raise _PrunedError(f"Time was up {where}.")
-
-    def complete(self, value: float) -> None:
-        """Reports what the trial kept where it stopped early, else only those that went on would be compared with."""
-        for step in range(self._step + 1, STEPS if self._step >= 0 else 0):
-            self._trial.report(value, step)
-
-    def checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keeps nothing: an interrupted trial is tried again."""
-
-    def resume(self) -> None:
-        """Starts afresh."""

@@ -22,8 +22,9 @@ from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import TEMPERATURES, temperature_for
-from neucf.training.graph import Floats, Graph, GraphEngine, inverse_roots, unit_rows
+from neucf.training.graph import GraphEngine
 from neucf.training.losses import LossName
+from neucf.training.propagation import Floats, Graph, inverse_roots, unit_rows
 
 # Multiplications of a half layer from which on threads pay.
 _WORTH_THREADS = 1 << 23
