@@ -21,9 +21,9 @@ class RP3BetaConfig(Config):
     neighbours: Annotated[int, Tunable(10, 1000, log=True)] = Field(
         100, ge=1, description="Items each item keeps, those its walks most lead from."
     )
-    alpha: Annotated[float, Tunable(0.3, 2.0)] = Field(1.0, ge=0, description="Power of each step's probability.")
+    alpha: Annotated[float, Tunable(0.3, 2.0)] = Field(0.6, ge=0, description="Power of each step's probability.")
     beta: Annotated[float, Tunable(0.0, 1.0)] = Field(
-        0.6, ge=0, description="Power of an item's popularity that scores are divided by."
+        0.2, ge=0, description="Power of an item's popularity that scores are divided by."
     )
 
 
