@@ -27,7 +27,7 @@ class SLIMConfig(Config):
     l1: Annotated[float, Tunable(0.01, 30.0, log=True)] = Field(
         1.0, ge=0, description="L1 strength: more leaves fewer weights, and takes less time."
     )
-    l2: Annotated[float, Tunable(0.01, 300.0, log=True)] = Field(1.0, ge=0, description="L2 strength on the weights.")
+    l2: Annotated[float, Tunable(0.01, 300.0, log=True)] = Field(30.0, ge=0, description="L2 strength on the weights.")
     max_sweeps: int = Field(100, ge=1, description="Sweeps of coordinate descent over an item's weights, at most.")
     tolerance: float = Field(
         1e-3, ge=1e-6, description="Ends the sweeps: the largest change, as a part of a weight; float32 tells no less."
