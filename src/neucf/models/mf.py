@@ -126,12 +126,12 @@ class BprMFConfig(MFConfig):
     )
     lr: Annotated[float, Tunable(0.02, 0.3, log=True)] = Field(0.1, gt=0, description="Learning rate.")
     reg: Annotated[float, Tunable(0.002, 0.1, log=True)] = Field(
-        0.025, ge=0, description="L2 strength on the embeddings a step touches, before it is scaled by density."
+        0.022, ge=0, description="L2 strength on the embeddings a step touches, before it is scaled by density."
     )
-    # The best strength on validation was .06 on ml-100k (4.7 % of all pairs), .03 on the lecture's split (.65 %) and
-    # .005 on gowalla (.06 %): docs/results.md.
+    # The best strength on validation was .06 on ml-100k (4.7 % of all pairs), .03 on ncf-ml-1m (4.5 %) and on the
+    # lecture's split (.65 %), and .005 on gowalla (.06 %), and a little too much harms most: docs/results.md.
     reg_power: float = Field(
-        0.5,
+        0.33,
         ge=0,
         description="Exponent of the density, the percentage of all pairs that interacted, that scales `reg`; 0 "
         "leaves it alone.",
