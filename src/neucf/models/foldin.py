@@ -21,8 +21,9 @@ STEPS, RATE = 30, 0.05
 LENGTH = 0.1
 # Decay of Adam's moments; few steps want short memories.
 BETAS = (0.8, 0.95)
-# Items a step takes as possible negatives; a quarter of them would do for easy ones, not for the hardest of several.
-POOL = 256
+# Items a step takes as possible negatives. With 256, thirty steps do not come once through ten thousand items: lightgcn
+# then lost 3 % (docs/results.md).
+POOL = 1024
 # Positives whose people are optimised together: what a step touches then stays in a core's cache.
 TILE_POSITIVES = 4096
 
