@@ -21,15 +21,14 @@ STEPS, RATE = 30, 0.05
 LENGTH = 0.1
 # Decay of Adam's moments; few steps want short memories.
 BETAS = (0.8, 0.95)
-# Items a step takes as possible negatives. With 256, thirty steps do not come once through ten thousand items: lightgcn
-# then lost 3 % (docs/results.md).
-POOL = 1024
+# Items a step takes as possible negatives; a quarter of them would do for easy ones, not for the hardest of several.
+POOL = 256
 # Positives whose people are optimised together: what a step touches then stays in a core's cache.
 TILE_POSITIVES = 4096
 
 
 def fold_in(
-    net: Net, config: NeuralConfig, histories: csr_array, starts: tuple[Tensor, ...] | None = None
+    net: Net, config: NeuralConfig, histories: csr_array, starts: tuple[Tensor, ...] | None = None, pool: int = POOL
 ) -> tuple[Tensor, ...]:
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
@@ -41,6 +40,7 @@ def fold_in(
         config: How it was trained.
         histories: Positives of each user.
         starts: Vectors (B, D) to start from, which are moved in place; None for the mean user's.
+        pool: Items a step takes.
     """
     temperature = temperature_for(config.temperature, histories.shape[1])
     config = config.model_copy(update={"temperature": temperature})
@@ -53,7 +53,7 @@ def fold_in(
         starts = tuple(_mean(table).repeat(matrix.shape[0], 1) for table in tables)
     vectors = starts
     for tile in _tiles(matrix.indptr):
-        _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors))
+        _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors), pool)
     return vectors
 
 
@@ -73,7 +73,9 @@ def _tiles(indptr: IntArray) -> Iterator[slice]:
         start = stop
 
 
-def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...]) -> None:
+def _optimise(
+    net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...], pool: int
+) -> None:
     """Moves vectors (B, D) in place towards the least expected loss on histories (B, I)."""
     counts = np.diff(histories.indptr)
     # (P,) each positive's person, item, and weight among that person's
@@ -85,7 +87,7 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
     place[order] = torch.arange(len(order), device=order.device)
     free = torch.ones(histories.shape, dtype=torch.bool, device=order.device)
     free[rows, place[positives]] = False
-    size = min(POOL, len(order))
+    size = min(pool, len(order))
     regs = [table.reg for table in net.tables() if table.side == "user"]
     first, second = ([torch.zeros_like(vector) for vector in vectors] for _ in range(2))
     for vector in vectors:
@@ -93,14 +95,14 @@ def _optimise(net: Net, config: NeuralConfig, histories: csr_array, order: Tenso
     with torch.enable_grad():
         for step in range(STEPS):
             start = step * size % (len(order) - size + 1)
-            pool, may = order[start : start + size], free[:, start : start + size]
+            items, may = order[start : start + size], free[:, start : start + size]
             if len(counts) == 1:
                 # A request for one person is what must be quick: one grid is half the calls of two
-                both = net.grid(vectors, torch.cat([positives, pool]))
+                both = net.grid(vectors, torch.cat([positives, items]))
                 positive, negative = both[0, : len(positives)], both[:, len(positives) :]
             else:
                 positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
-                negative = net.grid(vectors, pool)
+                negative = net.grid(vectors, items)
             loss = _expected_loss(config, positive, negative, rows, share, may, len(order))
             for vector, reg in zip(vectors, regs, strict=True):
                 if reg > 0:
