@@ -28,8 +28,8 @@ from neucf.training.propagation import Floats, Graph, inverse_roots, unit_rows
 
 # Multiplications of a half layer from which on threads pay.
 _WORTH_THREADS = 1 << 23
-# Items a step of fold-in takes: rows are short enough for many, and with 256, which in all steps do not come through ten
-# thousand items, 3 % of the quality was lost (docs/results.md).
+# Items a step of fold-in takes: rows are short enough for many. With 256, all steps together do not come through ten
+# thousand items, and 3 % of the quality was lost (docs/results.md).
 _POOL = 1024
 
 
