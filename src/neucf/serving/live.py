@@ -98,8 +98,8 @@ class Live:
             The index of a user the run knows all about; a person by history; None where nobody is known by that id.
         """
         index = self.user_ids.lookup(user_id)
-        if index is None and not events:
-            return None
+        if not events:
+            return index
         # item -> whether it is liked
         said: dict[int, bool] = {}
         for event in events:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from neucf.serving.search import Catalogue
 
 # Liked items named as reasons of one suggestion, at most.
 NUM_REASONS = 3
+# Items whose titles are kept at hand.
+_REMEMBERED = 1 << 15
 
 
 def recommend(
@@ -99,6 +101,8 @@ class Service:
         self._known = Known(source)
         index = open_index(source) if ann and isinstance(source, Run) else None
         self.ranker = Ranker(self.model, self._known, self.items, index)
+        # A row of a frame takes longer to fetch than a list to rank, and lists share their items.
+        self._detail, self._name = lru_cache(_REMEMBERED)(self._detail_of), lru_cache(_REMEMBERED)(self._name_of)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -234,18 +238,22 @@ class Service:
         return [tuple(name for counts, name in zip(row, names, strict=False) if counts) for row in speaks]
 
     def _names(self, items: IntArray) -> list[NamedItem]:
-        return [
-            NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
-            for each in self._details(items)
-        ]
+        return [self._name(item) for item in items.tolist()]
 
-    def _details(self, items: IntArray) -> list[dict[str, Any]]:
+    def _name_of(self, item: int) -> NamedItem:
+        detail = self._detail(item)
+        title = full_title(detail["title"], detail["year"]) if detail.get("title") else None
+        return NamedItem(detail["item_id"], title)
+
+    def _details(self, items: IntArray) -> list[Mapping[str, Any]]:
         """Returns item_id and, where known, title, year and genres of items (B,)."""
+        return [self._detail(item) for item in items.tolist()]
+
+    def _detail_of(self, item: int) -> Mapping[str, Any]:
         if self.items is None:
-            return [{"item_id": self.model.item_ids[item]} for item in items]
-        # Row by row: for the few of a list, gathering them by polars' threads takes longer.
-        rows = (self.items.row(item, named=True) for item in items.tolist())
-        return [{**row, "genres": tuple(row["genres"] or ())} for row in rows]
+            return {"item_id": self.model.item_ids[item]}
+        row = self.items.row(item, named=True)
+        return {**row, "genres": tuple(row["genres"] or ())}
 
 
 def _plain(external: Any) -> Any:

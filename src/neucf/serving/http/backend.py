@@ -110,7 +110,7 @@ class Backend:
 
     def _rank_users(self, asks: list[Ask[str]]) -> list[Recommendations | Person | Exception]:
         """Ranks users whom events add nothing to; hands back whom they do, to be ranked by history."""
-        events = {user: self.store.history(user) for user in {ask.who for ask in asks}}
+        events = self.store.histories({ask.who for ask in asks})
         people = [ask.live.person(ask.who, events[ask.who]) for ask in asks]
         answers: list[Any] = [
             UnknownIdError("user", ask.who) if person is None else person
