@@ -35,12 +35,12 @@ METRIC = "ndcg@20"
 LABELS = {"neucf": "neucf bpr-mf", "implicit": "implicit 0.7.3", "cornac": "Cornac 3.0.1"}
 # By each one's own names; their defaults are among them.
 GRIDS: dict[str, dict[str, Sequence[Any]]] = {
-    "neucf": {"hardness": (1, 8, 16), "lr": (0.1, 0.2), "reg": (0.01, 0.02)},
+    "neucf": {"hardness": (1, 8, 16), "lr": (0.1, 0.2), "reg": (0.01, 0.02), "reg_power": (0,)},
     "implicit": {"learning_rate": (0.003, 0.005, 0.01, 0.03), "regularization": (0.003, 0.01)},
     "cornac": {"learning_rate": (0.001, 0.03, 0.1, 0.2), "lambda_reg": (0.003, 0.01)},
 }
 # One uniform negative, as implicit has.
-PLAIN: dict[str, Sequence[Any]] = {"hardness": (1,), "lr": (0.1, 0.2), "reg": (0.003, 0.01)}
+PLAIN: dict[str, Sequence[Any]] = {"hardness": (1,), "lr": (0.1, 0.2), "reg": (0.003, 0.01), "reg_power": (0,)}
 DIM = {"neucf": "dim", "implicit": "factors", "cornac": "k"}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neucf.kernels.factors import BCE, BPR, bpr_step, step
 from neucf.kernels.logistic import logistic
+from neucf.models import MODELS
 from neucf.models.gmf import GMF
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP
@@ -215,3 +216,15 @@ def test_one_batched_step_agrees_with_torch(net: str) -> None:
     compiled = kind(**shared, engine="compiled").fit(TRAIN, seed=3, threads=2).arrays()
     for name, value in by_torch.items():
         np.testing.assert_allclose(compiled[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_bpr_mf_scales_its_penalty_by_density(power: float) -> None:
+    strength = 0.04 * (100 * len(TRAIN) / (TRAIN.num_users * TRAIN.num_items)) ** power
+    settings = {"dim": 8, "epochs": 2, "eval_every": 2, "negatives": 1}
+    scaled = MODELS["bpr-mf"](**settings, reg=0.04, reg_power=power).fit(TRAIN, seed=0, threads=1)
+    told = MODELS["bpr-mf"](**settings, reg=strength, reg_power=0).fit(TRAIN, seed=0, threads=1)
+    torch.testing.assert_close(scaled.score([1, 2]), told.score([1, 2]))
+    assert not power or not torch.equal(
+        told.score([1]), MODELS["bpr-mf"](**settings, reg=0.04, reg_power=0).fit(TRAIN, seed=0, threads=1).score([1])
+    )

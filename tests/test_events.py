@@ -84,6 +84,7 @@ def test_histories_are_in_order_of_time_and_the_rest_in_order_of_arrival(store: 
     for event in (late, early, now, other):
         store.add(event)
     assert store.history("u") == [early, now, late]
+    assert store.histories(["v", "w", "u"]) == {"v": [other], "w": [], "u": [early, now, late]}
     assert list(store.all()) == [late, early, now, other]
     assert sorted(store.users()) == ["u", "v"]
     frame = store.frame()

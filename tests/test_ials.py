@@ -76,3 +76,13 @@ def test_folding_in_a_known_history_gives_back_its_user() -> None:
     model = MODELS["ials"](**SETTINGS, cg_steps=50, epochs=60).fit(TRAIN, threads=1)
     rows = TRAIN.csr()[[3, 8]]
     np.testing.assert_allclose(model.score_history(rows), model.score([3, 8]), atol=0.02)
+
+
+def test_unobserved_pairs_weigh_fifteen_times_the_positives_unless_told_otherwise() -> None:
+    share = 15 * len(TRAIN) / (TRAIN.num_users * TRAIN.num_items)
+    free, told = (
+        MODELS["ials"](**{**SETTINGS, "alpha0": alpha0}, epochs=3).fit(TRAIN, threads=1) for alpha0 in (0, share)
+    )
+    np.testing.assert_array_equal(free.score([0, 5]), told.score([0, 5]))
+    rows = TRAIN.csr()[[3, 8]]
+    np.testing.assert_array_equal(free.score_history(rows), told.score_history(rows))
