@@ -271,7 +271,7 @@ def test_a_store_that_is_gone_is_a_503_and_not_ready(client: TestClient, monkeyp
     def gone(*_: Any) -> None:
         raise StoreError("The events at db.internal cannot be reached: no route.")
 
-    monkeypatch.setattr(EventStore, "history", gone)
+    monkeypatch.setattr(EventStore, "histories", gone)
     monkeypatch.setattr(EventStore, "add", gone)
     for answer in (client.get("/readyz"), client.get("/v1/users/u1/recommendations"), post(client, "u", 100, "k")):
         detail = is_problem(answer, 503)
