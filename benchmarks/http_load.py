@@ -60,11 +60,12 @@ class Connection(asyncio.Protocol):
 
 @dataclass
 class Stage:
-    """What became of the requests of one stage."""
+    """What became of the requests of one stage, and how often the run was to be opened anew meanwhile."""
 
     name: str
     rate: float
     seconds: float
+    reloads: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)

@@ -78,21 +78,20 @@ async def reload(port: int, times: int, statuses: Counter[int]) -> None:
 
 
 async def measure(
-    pid: int, port: int, requests: list[bytes], stages: list[Stage], posts: list[bytes], reloads: int
+    pid: int, port: int, requests: list[bytes], stages: list[Stage], posts: list[bytes]
 ) -> list[dict[str, Any]]:
-    """Posts the events, then runs the stages one after the other, reloading in the last; returns their reports."""
+    """Posts the events, then runs the stages one after the other; returns their reports."""
     client, reports = Client(port, requests, seed=0), []
     if posts:
         print(f"events: {dict(await client.send_all(posts, 16))}", file=sys.stderr)
     for stage in stages:
         statuses: Counter[int] = Counter()
-        reloading = reload(port, reloads if stage.name == "reloads" else 0, statuses)
-        reloads_under_way = asyncio.ensure_future(reloading)
+        reloading = asyncio.ensure_future(reload(port, stage.reloads, statuses))
         before, start, memory = cpu_seconds(pid), time.perf_counter(), [round(memory_mib(pid), 1)]
         watching = asyncio.ensure_future(watch_memory(pid, memory))
         await client.run(stage)
         watching.cancel()
-        await reloads_under_way
+        await reloading
         stage.server = {
             **({"reloads": dict(statuses)} if statuses else {}),
             "server_mib": [*memory, round(memory_mib(pid), 1)],
@@ -123,7 +122,7 @@ def main() -> None:
         Stage("steady", options.rate, options.seconds),
         *(Stage(f"overload {times:g}x", options.rate * times, after) for times in options.overload),
         Stage("recovery", options.rate, after),
-        *([Stage("reloads", options.rate, options.reloads)] if options.reloads else []),
+        *([Stage("reloads", options.rate, options.reloads, options.reloads)] if options.reloads else []),
     ]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "neucf", "serve", str(options.run), "--port", "0"]
@@ -138,7 +137,7 @@ def main() -> None:
                 if not line:
                     sys.exit(f"The server did not start:\n{Path(log.name).read_text()}")
                 port, posts = int(line.rpartition(":")[2]), events(options.run, options.events)
-                reports = asyncio.run(measure(server.pid, port, requests, stages, posts, options.reloads))
+                reports = asyncio.run(measure(server.pid, port, requests, stages, posts))
             finally:
                 server.terminate()
     columns = ("rate", "sent", "answered", "shed", "p50_ms", "p99_ms", "max_ms", "server_cores")
@@ -150,7 +149,7 @@ def main() -> None:
     if options.out:
         manifest = json.loads((options.run / "manifest.json").read_text())
         about = {"data": manifest["data"]["name"], "model": manifest["model"], "cores": os.cpu_count()}
-        about["events_a_user"] = options.events
+        about |= {"events_a_user": options.events}
         options.out.write_text(json.dumps({**about, "stages": reports}, indent=1) + "\n")
 
 

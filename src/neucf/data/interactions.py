@@ -67,9 +67,8 @@ class Interactions:
 
     @property
     def density(self) -> float:
-        """The share of all U x I pairs that interacted, by their weights where there are any; 0 without a pair."""
-        total = len(self) if self.weights is None else float(self.weights.sum())
-        return total / max(self.num_users * self.num_items, 1)
+        """The share of all U x I pairs that interacted; 0 where there are none."""
+        return len(self) / max(self.num_users * self.num_items, 1)
 
     @classmethod
     def from_arrays(

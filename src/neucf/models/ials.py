@@ -158,7 +158,8 @@ class IALS(TrainedModel):
         return self
 
     def _alpha0(self, train: Interactions) -> float:
-        return self.config.alpha0 or _UNOBSERVED * max(train.density, 1e-9)
+        mean = 1.0 if train.weights is None or not len(train) else float(train.weights.mean())
+        return self.config.alpha0 or max(_UNOBSERVED * mean * train.density, 1e-9)
 
     def _score(self, vectors: Floats, items: npt.ArrayLike | None) -> Tensor:
         left, table = torch.from_numpy(vectors), torch.from_numpy(self.factors()[1])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array, issparse
 
 from neucf.artifacts import Run
 from neucf.data.titles import full_title
-from neucf.data.vocabulary import Id, IntArray
+from neucf.data.vocabulary import Id, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError
 from neucf.models import Model
 from neucf.serving.ann_file import open_index
@@ -22,6 +22,9 @@ from neucf.serving.known import Known, Mask, matrix
 from neucf.serving.new_items import place_new_items
 from neucf.serving.ranking import Ranked, Ranker, Wanted
 from neucf.serving.search import Catalogue
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Liked items named as reasons of one suggestion, at most.
 NUM_REASONS = 3
@@ -101,8 +104,9 @@ class Service:
         self._known = Known(source)
         index = open_index(source) if ann and isinstance(source, Run) else None
         self.ranker = Ranker(self.model, self._known, self.items, index)
-        # A row of a frame takes longer to fetch than a list to rank, and lists share their items.
-        self._detail, self._name = lru_cache(_REMEMBERED)(self._detail_of), lru_cache(_REMEMBERED)(self._name_of)
+        # A row of a frame takes long to fetch, and lists share their items. Not a method of this: a service that is
+        # replaced would then wait for the garbage collector with all it holds.
+        self._detail = lru_cache(_REMEMBERED)(partial(_detail, self.model.item_ids, self.items))
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -238,22 +242,21 @@ class Service:
         return [tuple(name for counts, name in zip(row, names, strict=False) if counts) for row in speaks]
 
     def _names(self, items: IntArray) -> list[NamedItem]:
-        return [self._name(item) for item in items.tolist()]
-
-    def _name_of(self, item: int) -> NamedItem:
-        detail = self._detail(item)
-        title = full_title(detail["title"], detail["year"]) if detail.get("title") else None
-        return NamedItem(detail["item_id"], title)
+        return [
+            NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
+            for each in self._details(items)
+        ]
 
     def _details(self, items: IntArray) -> list[Mapping[str, Any]]:
         """Returns item_id and, where known, title, year and genres of items (B,)."""
         return [self._detail(item) for item in items.tolist()]
 
-    def _detail_of(self, item: int) -> Mapping[str, Any]:
-        if self.items is None:
-            return {"item_id": self.model.item_ids[item]}
-        row = self.items.row(item, named=True)
-        return {**row, "genres": tuple(row["genres"] or ())}
+
+def _detail(item_ids: Vocabulary, items: pl.DataFrame | None, item: int) -> Mapping[str, Any]:
+    if items is None:
+        return {"item_id": item_ids[item]}
+    row = items.row(item, named=True)
+    return {**row, "genres": tuple(row["genres"] or ())}
 
 
 def _plain(external: Any) -> Any:
