@@ -103,7 +103,7 @@ def test_what_tuning_found_reaches_the_model_and_the_neumf_that_starts_from_it(r
         ("min_rating = 4", 'split = "none"', "must hold out a test part"),
         ("min_rating = 4", 'split = "random:0.9/0.1/0"', "must hold out a test part"),
         ("min_rating = 4", 'split = "random:0.9/0/0.1"', "valid = 'random:0.1'"),
-        ("min_rating = 4", 'valid = "newest"', "`valid` must be latest-item or random:SHARE"),
+        ("min_rating = 4", 'valid = "newest"', "`valid` must be latest-item, last:SHARE or random:SHARE"),
         ("ks = [5, 10]", "ks = [0]", "`ks` in [evaluation]"),
         ("ks = [5, 10]", 'protocol = "exact"', "'full' or 'sampled'; got 'exact'"),
         ('select = "ndcg@5"', 'select = "ndcg@7"', "`evaluation.select` must be a metric of full at one of `ks`"),

@@ -216,6 +216,19 @@ def test_valid_carves_in_any_split_without_validation():
     assert len(split(data, "none", valid="random:0.25").valid) == 50
 
 
+def test_last_carves_the_end_of_each_history_by_time_or_as_the_file_has_it():
+    # Rows 0..9 are user 0's, 10..12 user 1's, 13 user 2's, whose only one stays in train.
+    users = [0] * 10 + [1] * 3 + [2]
+    assert rows(split(numbered(users), "none", valid="last:0.2").valid) == [8, 9, 12]
+    backwards = numbered(users, timestamps=-np.arange(14))
+    made = split(backwards, "none", valid="last:0.2")
+    assert rows(made.valid) == [0, 1, 10]
+    assert rows(made.train) == [2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13]
+    assert "1 user with a single training interaction is not in validation." in made.notes
+    # Nobody is left without a train row, however large the share.
+    assert rows(split(numbered(users), "none", valid="last:0.99").train) == [0, 10, 13]
+
+
 # --- what is refused
 
 
@@ -248,10 +261,23 @@ def test_bad_specs_are_refused_with_the_rule(spec, words):
 
 
 @pytest.mark.parametrize(
-    "valid", ["latest", "random", "random:", "random:0", "random:1", "random:1.5", "random:nan", ""]
+    "valid",
+    [
+        "latest",
+        "last",
+        "last:0",
+        "latest:0.1",
+        "random",
+        "random:",
+        "random:0",
+        "random:1",
+        "random:1.5",
+        "random:nan",
+        "",
+    ],
 )
 def test_bad_valid_is_refused(valid):
-    with pytest.raises(ConfigError, match="`valid` must be latest-item or random:SHARE"):
+    with pytest.raises(ConfigError, match="`valid` must be latest-item, last:SHARE or random:SHARE"):
         split(numbered([0] * 10), "none", valid=valid)
 
 

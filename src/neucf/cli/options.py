@@ -55,7 +55,10 @@ Split = Annotated[
 SplitSeed = Annotated[int, typer.Option(min=0, metavar="N", help="Drives the split.")]
 Valid = Annotated[
     str | None,
-    typer.Option(metavar="V", help="Carve validation from train where the split has none: latest-item or random:0.1."),
+    typer.Option(
+        metavar="V",
+        help="Carve validation from train where the split has none: latest-item, last:0.1 (each user) or random:0.1.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Drives initialisation, sampling and order.")]
 Refit = Annotated[

@@ -5,18 +5,15 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from neucf.errors import ConfigError
 
-# A share of the rows, or each user's last.
-Carving: TypeAlias = Fraction | Literal["latest-item"]
-
 WAYS_WITH_SHARES = ("random", "random-user", "temporal", "temporal-user", "users")
 WAYS = (*WAYS_WITH_SHARES, "leave-last-out", "fixed", "none")
+CARVED_SHARES = ("last", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +42,17 @@ class Shares:
         """Returns how many of the held-out rows are test."""
         held_share = self.valid + self.test
         return np.ceil(float(self.test / held_share if held_share else 0) * np.asarray(num_held)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Carving:
+    """What validation is carved from train: `latest-item`, or by a share, `last` of each user's rows or `random`."""
+
+    way: str
+    share: Fraction = Fraction(0)
+
+    def __str__(self) -> str:
+        return f"{self.way}:{float(self.share):g}" if self.share else self.way
 
 
 def parse_spec(spec: str) -> tuple[str, Shares]:
@@ -77,16 +85,16 @@ def parse_spec(spec: str) -> tuple[str, Shares]:
 
 
 def parse_valid(valid: str) -> Carving:
-    """Turns `latest-item` or `random:0.1` into what to carve from train; raises ConfigError."""
+    """Turns `latest-item`, `last:0.1` or `random:0.1` into what to carve from train; raises ConfigError."""
     if valid == "latest-item":
-        return "latest-item"
-    name, _, text = valid.partition(":")
+        return Carving(valid)
+    way, _, text = valid.partition(":")
     share = _number(text)
-    if name != "random" or not 0 < share < 1:
+    if way not in CARVED_SHARES or not 0 < share < 1:
         raise ConfigError(
-            f"`valid` must be latest-item or random:SHARE, 0 < SHARE < 1; got {valid!r}. Write random:0.1."
+            f"`valid` must be latest-item, last:SHARE or random:SHARE, 0 < SHARE < 1; got {valid!r}. Write random:0.1."
         )
-    return Fraction(repr(share))
+    return Carving(way, Fraction(repr(share)))
 
 
 def _share(text: str, spec: str) -> Fraction:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
@@ -48,8 +47,9 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
             `none` everything is train.
             Equal times are ordered by file row.
         seed: Drives every random choice, in 0..2**32 - 1.
-        valid: `latest-item` (each user's last) or `random:0.1` (over rows): carves validation from train where the
-            split gives none. By default only `fixed` carves: latest-item where times are known, else random:0.1.
+        valid: `latest-item` (each user's last), `last:0.1` (the last tenth of each user's rows, by time, or as the
+            file has them where no times are known) or `random:0.1` (over rows): carves validation from train where
+            the split gives none. By default only `fixed` carves: latest-item where times are known, else random:0.1.
 
     Raises:
         ConfigError: If `spec`, `seed` or `valid` breaks a rule.
@@ -64,7 +64,7 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
     if way == "fixed":
         made = _published(data)
         if valid is None and made.valid is None:
-            carving = Fraction(1, 10) if made.train.timestamps is None else "latest-item"
+            carving = parse_valid("random:0.1" if made.train.timestamps is None else "latest-item")
     else:
         codes, notes = _WAYS[way](interactions, shares, seed)
         wanted = {"leave-last-out": (VALID, TEST), "none": ()}.get(way, _wanted(shares))
@@ -244,18 +244,20 @@ def _published(data: Dataset | Interactions) -> Split:
 
 def _carve(made: Split, carving: Carving, seed: int) -> Split:
     """Moves rows of train to validation."""
-    asked = carving if carving == "latest-item" else f"random:{float(carving):g}"
     train, notes = made.train, made.notes
-    if carving == "latest-item":
-        order = _by_time(train, "valid", "latest-item")
-        counts = _counts(train)
-        one_each = (counts >= 2).astype(np.int64)
-        codes = _tails(train, order, one_each, np.zeros_like(one_each))
-        notes += _note(int((counts == 1).sum()), "with a single training interaction", "not in validation")
-    else:
+    if carving.way == "random":
         codes = np.full(len(train), TRAIN, np.int8)
         # A stream of its own, since the split itself may have used the seed's first one.
         order = np.random.RandomState([seed, 2]).permutation(len(train))
-        codes[order[: int(np.ceil(float(carving) * len(train)))]] = VALID
-    carved = _assemble(train, codes, (VALID,), f"`valid` {asked}", ())
+        codes[order[: int(np.ceil(float(carving.share) * len(train)))]] = VALID
+    else:
+        counts = _counts(train)
+        if carving.way == "latest-item":
+            order, most = _by_time(train, "valid", "latest-item"), np.ones_like(counts)
+        else:
+            order = np.arange(len(train)) if train.timestamps is None else _by_time(train, "valid", "last")
+            most = np.ceil(float(carving.share) * counts).astype(np.int64)
+        codes = _tails(train, order, np.minimum(most, np.maximum(counts - 1, 0)), np.zeros_like(counts))
+        notes += _note(int((counts == 1).sum()), "with a single training interaction", "not in validation")
+    carved = _assemble(train, codes, (VALID,), f"`valid` {carving}", ())
     return replace(made, train=carved.train, valid=carved.valid, notes=notes)
