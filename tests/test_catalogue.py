@@ -235,3 +235,21 @@ def test_bf16_is_near_float32() -> None:
     assert float(found[1][0].detach()) == pytest.approx(float(found[0][0].detach()), rel=2e-3)
     for exact, near in zip(found[0][1:], found[1][1:], strict=True):
         assert float((near - exact).norm() / exact.norm()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "amx", "avx512", "faster"),
+    [
+        ("Intel Xeon", True, True, True),
+        ("Intel Xeon", False, True, False),
+        ("AMD EPYC", False, True, True),
+        ("", False, True, True),
+        ("Intel Xeon", False, False, False),
+    ],
+)
+def test_bf16_is_taken_where_the_processor_gains_by_it(monkeypatch, name, amx, avx512, faster) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
+    dtype = catalogue_loss.catalogue_dtype("auto", torch.device("cpu"))
+    assert dtype is (torch.bfloat16 if faster else torch.float32)

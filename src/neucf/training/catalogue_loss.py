@@ -150,11 +150,24 @@ def temperature_for(asked: float, num_items: int) -> float:
 
 
 def catalogue_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Returns the type of products over the catalogue; `auto` is bfloat16 where the device has it in hardware."""
+    """Returns the type of products over the catalogue; `auto` is bfloat16 where the device is faster by it."""
     if precision == "auto":
-        native = torch.cpu._is_avx512_bf16_supported() if device.type == "cpu" else torch.cuda.is_bf16_supported()
-        return torch.bfloat16 if native else torch.float32
+        faster = bf16_is_faster() if device.type == "cpu" else torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if faster else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def bf16_is_faster() -> bool:
+    """Returns whether this processor multiplies matrices of bfloat16 faster than of float32.
+
+    AMX does, and AVX-512 of AMD; by Intel's AVX-512 without AMX, products took 1.8 times as long (docs/results.md).
+    """
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    # Absent from older versions of torch
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    is_intel = "intel" in str(capabilities.get("cpu_name", "")).lower()
+    return torch.cpu._is_avx512_bf16_supported() and not is_intel
 
 
 @torch.no_grad()
