@@ -59,8 +59,8 @@ class NeuralConfig(TrainedConfig):
     engine: Literal["auto", "torch", "compiled"] = Field("auto", description="What runs an epoch.")
     precision: Precision = Field(
         "auto",
-        description="Of products over the catalogue, `auto` bf16 where the device is faster by it, and of the forward pass "
-        "of other losses on CUDA, `auto` float32.",
+        description="Of products over the catalogue, `auto` bf16 where the device is faster by it, and of the forward "
+        "pass of other losses on CUDA, `auto` float32.",
     )
 
 
