@@ -13,7 +13,7 @@ from neucf.models import engine_choice
 from neucf.models.mf import MFConfig, MFNet
 from neucf.models.neumf import NeuMFConfig, NeuMFNet
 from neucf.recommender import to_numpy
-from neucf.training import catalogue_loss, pool_loss
+from neucf.training import catalogue, catalogue_loss, pool_loss
 from neucf.training.catalogue import CatalogueEngine
 
 TRAIN, VALID = planted()
@@ -81,6 +81,16 @@ def test_the_loss_on_validation_is_the_one_that_training_minimises() -> None:
         logits = one(torch.arange(TRAIN.num_users).unsqueeze(1), torch.arange(TRAIN.num_items)) / TEMPERATURE
         expected = by_definition(logits, torch.from_numpy(VALID.users).long(), torch.from_numpy(VALID.items).long())
     assert engine(one).valid_loss(VALID) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_loss_on_validation_is_of_the_same_few_users_where_there_are_many(monkeypatch) -> None:
+    one = engine(net())
+    whole = one.valid_loss(VALID)
+    monkeypatch.setattr(catalogue, "VALID_USERS", 10)
+    chosen = catalogue.sample_users(np.unique(VALID.users), 0)
+    assert len(set(chosen)) == 10
+    some = VALID.take(np.isin(VALID.users, chosen))
+    assert one.valid_loss(VALID) == one.valid_loss(some) != whole
 
 
 @pytest.mark.parametrize("sampler", ["all", "shared"])

@@ -14,6 +14,7 @@ from torch.nn import functional
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED
 from neucf.training.als import row_blocks
+from neucf.training.catalogue import sample_users
 from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_softmax
 from neucf.training.engines import State, diverged, penalty_shares
 from neucf.training.losses import LossName, make_loss
@@ -139,8 +140,9 @@ class GraphEngine:
         return float(loss.detach())
 
     def valid_loss(self, valid: Interactions) -> float:
-        """Returns the loss on `valid`, against negatives of epoch 0, which are the same at every call."""
+        """Returns the loss on `valid` of some users, against negatives of epoch 0, the same at every call."""
         kept = ~self.sampler.is_full[valid.users]
+        kept &= np.isin(valid.users, sample_users(np.unique(valid.users[kept]), self.seed))
         users, rows = np.unique(valid.users[kept].astype(np.int64), return_inverse=True)
         order = np.argsort(rows, kind="stable")
         rows, items = rows[order], valid.items[kept][order].astype(np.int64)
