@@ -62,9 +62,14 @@ def make_engine(
             net, train,
             optimizer=config.optimizer, batch_size=config.batch_size, temperature=temperature,
             reg_weights=config.reg_weights, clip=config.clip, seed=seed, device=chosen, precision=config.precision,
-            pool=config.negatives if config.sampler == "shared" else 0,
+            item_power=config.item_power, pool=config.negatives if config.sampler == "shared" else 0,
             by_part=_affordable(train) >= train.num_items,
         )  # fmt: skip
+    if config.item_power != 0:
+        raise ConfigError(
+            "`item_power` weighs items in a softmax over the catalogue or a shared pool, by an optimiser that moves "
+            f"every row; got loss={config.loss}, sampler={config.sampler}, optimizer={config.optimizer}. Leave it at 0."
+        )
     batch_size = batch_size_for(config, len(train))
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
     if kind == "sgd":

@@ -28,8 +28,9 @@ TILE_POSITIVES = 4096
 
 
 def fold_in(
-    net: Net, config: NeuralConfig, histories: csr_array, starts: tuple[Tensor, ...] | None = None, pool: int = POOL
-) -> tuple[Tensor, ...]:
+    net: Net, config: NeuralConfig, histories: csr_array, starts: tuple[Tensor, ...] | None = None, pool: int = POOL,
+    log_weights: Tensor | None = None,
+) -> tuple[Tensor, ...]:  # fmt: skip
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
     Each step takes the expectation over the next items of a seeded order of the catalogue, the same for everybody, so
@@ -41,6 +42,7 @@ def fold_in(
         histories: Positives of each user.
         starts: Vectors (B, D) to start from, which are moved in place; None for the mean user's.
         pool: Items a step takes.
+        log_weights: What training added to the logits of each item (I,), over the temperature.
     """
     temperature = temperature_for(config.temperature, histories.shape[1])
     config = config.model_copy(update={"temperature": temperature})
@@ -53,7 +55,7 @@ def fold_in(
         starts = tuple(_mean(table).repeat(matrix.shape[0], 1) for table in tables)
     vectors = starts
     for tile in _tiles(matrix.indptr):
-        _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors), pool)
+        _optimise(net, config, matrix[tile], order, tuple(vector[tile] for vector in vectors), pool, log_weights)
     return vectors
 
 
@@ -74,8 +76,9 @@ def _tiles(indptr: IntArray) -> Iterator[slice]:
 
 
 def _optimise(
-    net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...], pool: int
-) -> None:
+    net: Net, config: NeuralConfig, histories: csr_array, order: Tensor, vectors: tuple[Tensor, ...], pool: int,
+    log_weights: Tensor | None,
+) -> None:  # fmt: skip
     """Moves vectors (B, D) in place towards the least expected loss on histories (B, I)."""
     counts = np.diff(histories.indptr)
     # (P,) each positive's person, item, and weight among that person's
@@ -103,6 +106,9 @@ def _optimise(
             else:
                 positive = net.logits(tuple(vector.index_select(0, rows) for vector in vectors), positives)
                 negative = net.grid(vectors, items)
+            if log_weights is not None:
+                positive = positive + config.temperature * log_weights[positives]
+                negative = negative + config.temperature * log_weights[items]
             loss = _expected_loss(config, positive, negative, rows, share, may, len(order))
             for vector, reg in zip(vectors, regs, strict=True):
                 if reg > 0:

@@ -21,7 +21,7 @@ from neucf.models.foldin import fold_in
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
-from neucf.training.catalogue_loss import TEMPERATURES, temperature_for
+from neucf.training.catalogue_loss import TEMPERATURES, item_log_weights, temperature_for
 from neucf.training.graph import GraphEngine
 from neucf.training.losses import LossName
 from neucf.training.propagation import Floats, Graph, inverse_roots, unit_rows
@@ -53,6 +53,13 @@ class LightGCNConfig(TrainedConfig):
         le=65_536,
         description="Negatives N, shared by the batch with softmax, else of each positive; 0 takes the whole catalogue "
         "with softmax, else 1.",
+    )
+    item_power: Annotated[float, Tunable(-0.4, 0.2, when=("loss", "softmax"))] = Field(
+        0.0,
+        ge=-2,
+        le=2,
+        description="Exponent of its train positives by which an item weighs among the competitors in the softmax; "
+        "below 0 lists lean to the popular.",
     )
     lr: Annotated[float, Tunable(5e-4, 0.05, log=True)] = Field(0.02, gt=0, description="Learning rate, falling to 0.")
     reg: Annotated[float, Tunable(0.0, 0.05)] = Field(
@@ -101,6 +108,7 @@ class LightGCN(TrainedModel):
                 temperature=temperature_for(config.temperature, train.num_items),
                 cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
                 reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
+                item_power=config.item_power,
             )  # fmt: skip
             self._train, self.engine, self._graph = train, engine.name, engine.graph
             self._embeddings, self._factors = (engine.users, engine.items), engine.factors
@@ -132,7 +140,7 @@ class LightGCN(TrainedModel):
         vectors = inverse_roots(np.diff(matrix.indptr))[:, None] * (matrix @ passed)
         # By cosines only its direction counts; length 1 is what the steps of fold-in suit
         start = torch.from_numpy(unit_rows(vectors) if self.config.cosine else vectors)
-        vectors = fold_in(*self._frozen(), matrix, (start,), _POOL)[0].numpy()
+        vectors = fold_in(*self._frozen(), matrix, (start,), _POOL, self._log_weights())[0].numpy()
         return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
 
     def arrays(self) -> Arrays:
@@ -165,6 +173,10 @@ class LightGCN(TrainedModel):
         net = MFNet(1, 1, config, torch.Generator())
         net.item_embedding = nn.Embedding.from_pretrained(torch.from_numpy(self.factors()[1]))
         return net, config
+
+    def _log_weights(self) -> Tensor | None:
+        counts = np.diff(self._graph.sides[1][0])
+        return item_log_weights(counts, self.config.item_power, torch.device("cpu"))
 
     def _pass_items(self) -> Floats:
         """Returns what each item adds to a new neighbour (I, D): its layers 0..K-1 over K + 1 and its root degree."""

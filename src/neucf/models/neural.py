@@ -22,6 +22,7 @@ from neucf.models.foldin import fold_in
 from neucf.models.neural_config import NeuralConfig
 from neucf.models.trained import TrainedModel
 from neucf.recommender import Monitor
+from neucf.training.catalogue_loss import item_log_weights
 from neucf.training.nets import Net
 from neucf.training.schedules import rate
 
@@ -109,7 +110,13 @@ class NeuralModel(TrainedModel):
 
     def fold_in(self, histories: csr_array) -> tuple[Tensor, ...]:
         """Returns the vectors (B, D) of people known by their histories (B, I): see `foldin.fold_in`."""
-        return fold_in(self.net, self.config, self._check_histories(histories))
+        return fold_in(self.net, self.config, self._check_histories(histories), log_weights=self._log_weights())
+
+    def _log_weights(self) -> Tensor | None:
+        if self.config.item_power == 0:
+            return None
+        counts = np.bincount(self.train.items, minlength=self.train.num_items)
+        return item_log_weights(counts, self.config.item_power, next(self.net.parameters()).device)
 
     def item_embeddings(self) -> npt.NDArray[np.float32] | None:
         """Returns the rows of the item tables (I, D) side by side, each table's of mean length 1, biases left out."""

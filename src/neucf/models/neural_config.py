@@ -37,6 +37,13 @@ class NeuralConfig(TrainedConfig):
     power: Annotated[float, Tunable(0.25, 1.0, when=("sampler", "popularity"))] = Field(
         0.75, ge=0, description="Exponent of `sampler=popularity`."
     )
+    item_power: Annotated[float, Tunable(-0.4, 0.2, when=("loss", "softmax"))] = Field(
+        0.0,
+        ge=-2,
+        le=2,
+        description="Exponent of its train positives by which an item weighs among the competitors in a softmax over "
+        "the catalogue or a pool; below 0 lists lean to the popular.",
+    )
     hardness: int = Field(1, ge=1, le=1024, description="Each negative is the best scored of this many draws.")
     optimizer: OptimizerName = Field("adam", description="`adam` moves every row each step, `lazy-adam` those touched.")
     lr: Annotated[float, Tunable(5e-4, 0.03, log=True)] = Field(1e-3, gt=0, description="Learning rate.")

@@ -11,7 +11,13 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, grid_softmax, product_softmax
+from neucf.training.catalogue_loss import (
+    Precision,
+    catalogue_dtype,
+    grid_softmax,
+    item_log_weights,
+    product_softmax,
+)
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
@@ -44,6 +50,7 @@ class CatalogueEngine:
         reg_weights: L2 strength on everything that is no embedding table.
         clip: Largest gradient norm; 0 leaves gradients alone.
         precision: Of products over the catalogue.
+        item_power: Exponent of its train positives by which an item weighs in the softmax.
         pool: Items N drawn each step; 0 for the whole catalogue.
         by_part: Whether the whole catalogue is met by the part of the logits that is a product, if any, and only the
             rest by the pool.
@@ -57,7 +64,7 @@ class CatalogueEngine:
     def __init__(
         self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
         reg_weights: float, clip: float, seed: int, device: torch.device, precision: Precision = "float32",
-        pool: int = 0, by_part: bool = False,
+        item_power: float = 0.0, pool: int = 0, by_part: bool = False,
     ) -> None:  # fmt: skip
         self.net, self.temperature, self.reg_weights, self.clip = net, temperature, reg_weights, clip
         self.seed, self.device = seed, device
@@ -74,6 +81,8 @@ class CatalogueEngine:
             limit = min(limit, _PRODUCTS // self.num_items)
         self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit)))
         self.dtype = catalogue_dtype(precision, device)
+        counts = np.bincount(train.items, minlength=train.num_items)
+        self.log_weights = item_log_weights(counts, item_power, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
         table_weights = {id(table.embedding.weight) for table in self.tables}
@@ -147,10 +156,12 @@ class CatalogueEngine:
         chosen = torch.from_numpy(users).to(self.device)
         sides = self.net.product(chosen)
         if sides is not None:
-            return product_softmax(*sides, rows, items, temperature=self.temperature, dtype=self.dtype)
+            return product_softmax(
+                *sides, rows, items, temperature=self.temperature, dtype=self.dtype, log_weights=self.log_weights
+            )
         # (B, I)
         logits = self.net.grid(self.net.user_vectors(chosen), self.all_items).float() / self.temperature
-        return grid_softmax(logits, rows, items)
+        return grid_softmax(self._weighted(logits, self.all_items), rows, items)
 
     def _pool_loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor, rng: np.random.Generator) -> Tensor:
         """Returns an estimate of the mean loss of a batch's positives (P,) from a pool drawn anew."""
@@ -167,11 +178,19 @@ class CatalogueEngine:
             vectors = self.net.user_vectors(chosen)
             logits = self.net.grid(vectors, pool).float() / self.temperature
             own = self.net.logits(tuple(vector[rows] for vector in vectors), items).float() / self.temperature
+            logits, own = self._weighted(logits, pool), self._weighted(own, items)
             return pool_softmax(logits, own, rows, known, count_guide(rows, known, self.num_items))
-        sums, own, pooled = product_terms(*part, rows, items, pool, temperature=self.temperature, dtype=self.dtype)
+        sums, own, pooled = product_terms(
+            *part, rows, items, pool,
+            temperature=self.temperature, dtype=self.dtype, log_weights=self.log_weights,
+        )  # fmt: skip
         logits = pooled + self.net.rest_grid(chosen, pool) / self.temperature
         own = own + self.net.rest(chosen[rows], items) / self.temperature
         return pool_softmax(logits, own, rows, known, part_guide(sums, pooled, known))
+
+    def _weighted(self, logits: Tensor, items: Tensor) -> Tensor:
+        """Returns logits (..., C) of items (C,), with the items' weights."""
+        return logits if self.log_weights is None else logits + self.log_weights[items]
 
     def _positives(self, histories: csr_array) -> tuple[Tensor, Tensor, Tensor]:
         """Returns each positive's row of the batch (P,), its item (P,), and how many each row has (B,)."""

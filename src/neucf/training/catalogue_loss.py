@@ -7,6 +7,8 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from neucf.data.vocabulary import IntArray
+
 Precision: TypeAlias = Literal["auto", "float32", "bf16"]
 # What tuning looks among, 0 going by the catalogue's size (`temperature_for`).
 TEMPERATURES = (0.0, 0.05, 0.07, 0.1, 0.14, 0.2, 0.3, 0.6, 1.0, 2.0)
@@ -41,10 +43,11 @@ class _ProductSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype
-    ) -> Tensor:
+        ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, temperature: float, dtype: torch.dtype,
+        log_weights: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         right = y.to(dtype)
-        powers, sums = exp_products((x / temperature).to(dtype), right)
+        powers, sums = exp_products((x / temperature).to(dtype), right, log_weights)
         own = powers[rows, items].float()
         whole, scale = _settled(powers, sums, own, rows, items)
         loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
@@ -54,17 +57,24 @@ class _ProductSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         of_x, of_y = ctx.saved_tensors
-        return of_x.mul_(upstream[0]), of_y.mul_(upstream[0]), None, None, None, None
+        return of_x.mul_(upstream[0]), of_y.mul_(upstream[0]), None, None, None, None, None
 
 
-def exp_products(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns exp of left (B, D) times right (I, D), (B, I), and its sums (B,), which are float32."""
+def exp_products(left: Tensor, right: Tensor, log_weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Returns exp of left (B, D) times right (I, D), (B, I), and its sums (B,), which are float32.
+
+    Each item's is weighted where there are weights (I,).
+    """
+    weights = None if log_weights is None else log_weights.exp().to(left.dtype)
     powers = torch.empty(len(left), len(right), dtype=left.dtype, device=left.device)
     sums = torch.zeros(len(left), device=left.device)
     for some in _tiles(right):
-        powers[:, some] = part = torch.exp(left @ right[some].T)
+        part = torch.exp(left @ right[some].T)
+        if weights is not None:
+            part *= weights[some]
+        powers[:, some] = part
         sums += part.sum(1, dtype=torch.float32)
     return powers, sums
 
@@ -111,8 +121,9 @@ def _settled(powers: Tensor, sums: Tensor, own: Tensor, rows: Tensor, items: Ten
 
 
 def product_softmax(
-    x: Tensor, y: Tensor, rows: Tensor, items: Tensor, *, temperature: float, dtype: torch.dtype = torch.float32
-) -> Tensor:
+    x: Tensor, y: Tensor, rows: Tensor, items: Tensor, *, temperature: float, dtype: torch.dtype = torch.float32,
+    log_weights: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Returns the mean over P positives of -ln softmax(x y^T / T) over all I items, as a scalar.
 
     In the sum, what a user's other positives add is halved (`OTHERS`).
@@ -124,20 +135,35 @@ def product_softmax(
         items: Its item (P,).
         temperature: T.
         dtype: In which the products over the catalogue are taken; sums are float32.
+        log_weights: What is added to the logits of each item (I,): see `item_log_weights`.
     """
     if not torch.is_grad_enabled():
         # Leaves that require gradients say so all the same, and would have them worked out
         x, y = x.detach(), y.detach()
     if bound(x, y) <= LARGEST * temperature:
-        loss: Tensor = _ProductSoftmax.apply(x, y, rows, items, temperature, dtype)
+        loss: Tensor = _ProductSoftmax.apply(x, y, rows, items, temperature, dtype, log_weights)
         return loss
-    return grid_softmax(x @ y.T / temperature, rows, items)
+    logits = x @ y.T / temperature
+    return grid_softmax(logits if log_weights is None else logits + log_weights, rows, items)
 
 
 def grid_softmax(logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
     """Returns the same mean from logits (B, I), already over the temperature, as a scalar."""
     loss: Tensor = _GridSoftmax.apply(logits, rows, items)
     return loss
+
+
+def item_log_weights(counts: IntArray, power: float, device: torch.device) -> Tensor | None:
+    """Returns power ln(1 + n) of each item's train positives n (I,), up to a constant; None where power is 0.
+
+    Added to the logits in training and nowhere else, it is what the logits make up for: below 0 they lean to the
+    popular, above 0 away from them (logit adjustment, Menon et al. 2021, equation 10).
+    """
+    if power == 0:
+        return None
+    logs = power * torch.from_numpy(counts).to(device, torch.float32).log1p()
+    # Not above 0, so that no sum of powers overflows
+    return logs - logs.max()
 
 
 def temperature_for(asked: float, num_items: int) -> float:

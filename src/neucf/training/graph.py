@@ -15,7 +15,7 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED
 from neucf.training.als import row_blocks
 from neucf.training.catalogue import sample_users
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, product_softmax
+from neucf.training.catalogue_loss import Precision, catalogue_dtype, item_log_weights, product_softmax
 from neucf.training.engines import State, diverged, penalty_shares
 from neucf.training.losses import LossName, make_loss
 from neucf.training.optimizers import load_portable, portable
@@ -63,6 +63,7 @@ class GraphEngine:
         init_std: Deviation of the initial embeddings.
         seed: Draws these, and keys order and negatives.
         threads: Threads that share the graph's rows.
+        item_power: Exponent of its train positives by which an item weighs in the softmax.
         precision: Of products over the whole catalogue.
 
     Attributes:
@@ -76,7 +77,7 @@ class GraphEngine:
     def __init__(
         self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
         negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
-        precision: Precision = "auto",
+        item_power: float = 0.0, precision: Precision = "auto",
     ) -> None:  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         tables = [
@@ -90,6 +91,8 @@ class GraphEngine:
         self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
         self.whole = loss == "softmax" and negatives == 0
         self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
+        degrees = np.bincount(train.items, minlength=train.num_items)
+        self.log_weights = item_log_weights(degrees, item_power, torch.device("cpu"))
         self.dtype = catalogue_dtype(precision, torch.device("cpu"))
         self.sampler = NegativeSampler(
             train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
@@ -192,10 +195,15 @@ class GraphEngine:
         if self.whole:
             table = functional.normalize(items, dim=-1) if self.cosine else items
             positives = torch.from_numpy(batch.items)
-            return product_softmax(own, table, rows, positives, temperature=self.temperature, dtype=self.dtype)
+            return product_softmax(
+                own, table, rows, positives,
+                temperature=self.temperature, dtype=self.dtype, log_weights=self.log_weights,
+            )  # fmt: skip
         pairs = functional.embedding(rows, own)
         positive = (pairs * self._rows(items, batch.items)).sum(-1)
         if self.loss_name == "softmax":
+            if self.log_weights is not None:
+                positive = positive + self.temperature * self.log_weights[torch.from_numpy(batch.items)]
             rest = self._log_sum(own, items, batch.users, epoch, first)
             # The log of the sum over all negatives, as the logit of a single one
             negative = functional.embedding(rows, rest.unsqueeze(-1)) * self.temperature
@@ -214,6 +222,8 @@ class GraphEngine:
         rng = np.random.default_rng([self.seed, epoch, first])
         drawn = rng.choice(len(items), self.num_negatives, replace=False, shuffle=False)
         logits = own @ self._rows(items, drawn).T / self.temperature
+        if self.log_weights is not None:
+            logits = logits + self.log_weights[torch.from_numpy(drawn)]
         place = np.full(len(items), -1)
         place[drawn] = np.arange(len(drawn))
         rows, known = self._known(users)

@@ -16,10 +16,10 @@ class _PartSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, y: Tensor, rows: Tensor, items: Tensor, pool: Tensor, temperature: float,
-        dtype: torch.dtype,
+        dtype: torch.dtype, log_weights: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         right = y.to(dtype)
-        powers, sums = exp_products((x / temperature).to(dtype), right)
+        powers, sums = exp_products((x / temperature).to(dtype), right, log_weights)
         own, pooled = powers[rows, items].float(), powers[:, pool].float()
         sums = sums.index_add(0, rows, own, alpha=-1).clamp(min=1e-30)
         ctx.save_for_backward(x, right, rows, items, powers, sums)
@@ -29,18 +29,18 @@ class _PartSoftmax(torch.autograd.Function):
         return sums.log(), own.log(), pooled
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None, None]:
         x, right, rows, items, powers, sums = ctx.saved_tensors
         # (B, I) the gradient by logits over a scale a row (B,), in place of the powers
         scale = upstream[0] / sums
         scale = torch.where(scale.abs() < 1e-20, 1e-20, scale)
         powers.index_put_((rows, items), (upstream[1] / scale[rows]).to(powers.dtype))
-        return *product_slopes(powers, x, right, scale / ctx.temperature), None, None, None, None, None
+        return *product_slopes(powers, x, right, scale / ctx.temperature), None, None, None, None, None, None
 
 
 def product_terms(
     x: Tensor, y: Tensor, rows: Tensor, items: Tensor, pool: Tensor, *, temperature: float,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype = torch.float32, log_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Returns of logits x y^T / T what `pool_softmax` needs where these are but a part of all.
 
@@ -52,6 +52,7 @@ def product_terms(
         pool: Items (N,), none twice.
         temperature: T.
         dtype: As in `product_softmax`.
+        log_weights: Likewise.
 
     Returns:
         The log of the sum of exp(logit) over each row's free items (B,), the logits of the positives (P,) and of the
@@ -59,11 +60,15 @@ def product_terms(
         by its own softmax (docs/results.md).
     """
     if bound(x, y) <= LARGEST * temperature:
-        terms: tuple[Tensor, Tensor, Tensor] = _PartSoftmax.apply(x, y, rows, items, pool, temperature, dtype)
+        terms: tuple[Tensor, Tensor, Tensor] = _PartSoftmax.apply(
+            x, y, rows, items, pool, temperature, dtype, log_weights
+        )
         return terms
     known = torch.zeros(len(x), len(y), dtype=torch.bool, device=x.device)
     known[rows, items] = True
     logits = x @ y.T / temperature
+    if log_weights is not None:
+        logits = logits + log_weights
     return logits.masked_fill(known, -1e30).logsumexp(1), logits[rows, items], logits[:, pool].detach()
 
 
