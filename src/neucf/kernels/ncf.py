@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neucf.kernels.compile import kernel
-from neucf.kernels.tower import LANES, tower_backward, tower_forward, zeros_aligned
+from neucf.kernels.logistic import logistic
+from neucf.kernels.tower import ROWS, layer_of, padded, tower_backward, tower_forward, tower_of, zeros_aligned
+from neucf.kernels.vectors import WIDTH, load, madd, store, total, where_positive, zeros
 
 BPR, BCE, SOFTMAX = 0, 1, 2
 
@@ -72,152 +74,129 @@ class Terms(NamedTuple):
 
 
 @kernel
-def softplus(x):
-    """Returns (sigmoid(-x), log(1 + exp(-x))), both from one exponential that can't overflow."""
-    one = np.float32(1.0)
-    small = np.exp(-abs(x))
-    slope = (small if x > np.float32(0.0) else one) / (one + small)
-    return slope, np.log1p(small) + max(-x, np.float32(0.0))
+def fill_slopes(first, last, items, terms, logits, slopes):
+    """Fills slopes (B(1+N),) with the loss's derivatives by the logits of positives first..last - 1; returns the loss.
 
-
-@kernel
-def slopes_of(logits, slopes, items, log_q, loss_kind, temperature):
-    """Fills slopes (1+N,) with the loss's derivative by each logit, positive first; returns the loss.
-
-    Both are sums over the positive's own terms; see training.losses for the formulas.
+    Both are sums over each positive's own terms; see training.losses for the formulas.
     """
-    one, loss = np.float32(1.0), np.float32(0.0)
-    count = len(logits)
-    if loss_kind == BPR:
-        slopes[0] = np.float32(0.0)
-        for k in range(1, count):
-            margin = logits[0] - logits[k]
-            slope, soft = softplus(margin)
-            slopes[k] = slope
-            slopes[0] -= slope
-            loss += soft
-    elif loss_kind == BCE:
-        for k in range(count):
-            slope, soft = softplus(logits[k] if k == 0 else -logits[k])
-            slopes[k] = -slope if k == 0 else slope
-            loss += soft
-    else:
-        largest = np.float32(-np.inf)
-        for k in range(count):
-            slopes[k] = logits[k] / temperature
-            if k > 0:
-                slopes[k] -= log_q[items[k]]
-            largest = max(largest, slopes[k])
-        total = np.float32(0.0)
-        first = slopes[0]
-        for k in range(count):
-            slopes[k] = np.exp(slopes[k] - largest)
-            total += slopes[k]
-        loss = np.log(total) + largest - first
-        for k in range(count):
-            slopes[k] /= total * temperature
-        slopes[0] -= one / temperature
+    count, loss = items.shape[1], np.float32(0.0)
+    num_logits = (last - first) * count
+    if terms.kind == SOFTMAX:
+        for at in range(0, num_logits, count):
+            own = slopes[at : at + count]
+            loss += softmax_slopes(logits[at : at + count], items[first + at // count], terms, own)
+        for lane in range(num_logits):
+            slopes[lane] *= terms.scale
+        return loss
+    # The margins, which the loss wants large; a positive has none by BPR
+    for at in range(0, num_logits, count):
+        positive = logits[at]
+        slopes[at] = positive if terms.kind == BCE else np.float32(np.inf)
+        for k in range(at + 1, at + count):
+            slopes[k] = (np.float32(0.0) if terms.kind == BCE else positive) - logits[k]
+    for lane in range(num_logits):
+        slope, soft = logistic(slopes[lane])
+        slopes[lane] = slope * terms.scale
+        loss += soft
+    for at in range(0, num_logits, count):
+        slopes[at] = -slopes[at]
+        if terms.kind == BPR:
+            slopes[at] = np.float32(0.0)
+            for k in range(at + 1, at + count):
+                slopes[at] -= slopes[k]
     return loss
 
 
 @kernel
-def gather(first, last, places, values, logits, tiles):
-    """Fills logits (B(1+N),) of positives first..last - 1, and tiles (T, H, LANES) with their first hidden layer."""
+def softmax_slopes(logits, items, terms, slopes):
+    """Fills slopes (1+N,) with the softmax loss's derivative by each logit, positive first; returns the loss."""
+    one, largest = np.float32(1.0), np.float32(-np.inf)
+    count, temperature = len(logits), terms.temperature
+    for k in range(count):
+        slopes[k] = logits[k] / temperature
+        if k > 0:
+            slopes[k] -= terms.log_q[items[k]]
+        largest = max(largest, slopes[k])
+    summed = np.float32(0.0)
+    first = slopes[0]
+    for k in range(count):
+        slopes[k] = np.exp(slopes[k] - largest)
+        summed += slopes[k]
+    for k in range(count):
+        slopes[k] /= summed * temperature
+    slopes[0] -= one / temperature
+    return np.log(summed) + largest - first
+
+
+@kernel
+def gather(first, last, places, values, logits, hidden):
+    """Fills logits (B(1+N),) of positives first..last - 1, and hidden (B(1+N), D1) with their first hidden layer."""
     users, user_slots, items, item_slots = places
     p, q, h, item_bias, a, c = values.p, values.q, values.h, values.item_bias, values.a, values.c
-    size, width, count = p.shape[1], a.shape[1], items.shape[1]
+    size, count = p.shape[1], items.shape[1]
+    one = np.float32(1.0)
     scaled = np.empty(size, np.float32)
-    # (LANES, D1) a tile, turned, since rows are what vectorises
-    turned = zeros_aligned(LANES * width).reshape((LANES, width))
-    lane = 0
     for x in range(first, last):
-        user, slot = users[x], user_slots[x]
+        user, slot, row = users[x], user_slots[x], (x - first) * count
         for d in range(size):
             scaled[d] = h[d] * p[user, d]
         for k in range(count):
-            item, other = items[x, k], item_slots[x, k]
+            item = items[x, k]
             logit = values.bias
             for d in range(size):
                 logit += scaled[d] * q[item, d]
             if len(item_bias):
                 logit += item_bias[item]
-            logits[lane] = logit
-            t = lane % LANES
-            for d in range(width):
-                turned[t, d] = max(a[slot, d] + c[other, d], np.float32(0.0))
-            lane += 1
-            if t == LANES - 1:
-                turn(turned, tiles, lane // LANES - 1)
-    if lane % LANES:
-        turn(turned, tiles, lane // LANES)
+            logits[row + k] = logit
+        for column in range(0, hidden.shape[1], WIDTH):
+            half = load(a, slot, column)
+            for k in range(count):
+                y = madd(one, half, load(c, item_slots[x, k], column))
+                store(hidden, row + k, column, where_positive(y, y))
 
 
 @kernel
-def turn(turned, tiles, at):
-    """Writes turned (LANES, D1) to the first rows of a tile."""
-    for d in range(turned.shape[1]):
-        for t in range(LANES):
-            tiles[at, d, t] = turned[t, d]
+def add_tops(top, out, logits):
+    """Adds k . out, the last layer (B(1+N), D_last) of the tower, to the logits; k is top (1, D_last)."""
+    for row in range(len(out)):
+        summed = zeros()
+        for column in range(0, out.shape[1], WIDTH):
+            summed = madd(load(out, row, column), load(top, 0, column), summed)
+        logits[row] += total(summed)
 
 
 @kernel
-def turn_back(tiles, at, turned):
-    """Writes the first rows of a tile to turned (LANES, D1)."""
-    for d in range(turned.shape[1]):
-        for t in range(LANES):
-            turned[t, d] = tiles[at, d, t]
+def top_slopes(top, out, slopes, out_slopes, sums):
+    """Fills out_slopes, shaped as out, from slopes (B(1+N),) by logit, and adds the gradient of k to sums (1, D_last)."""
+    for column in range(0, out.shape[1], WIDTH):
+        weights, summed, nothing = load(top, 0, column), load(sums, 0, column), zeros()
+        for row in range(len(out)):
+            x = load(out, row, column)
+            summed = madd(slopes[row], x, summed)
+            store(out_slopes, row, column, where_positive(x, madd(slopes[row], weights, nothing)))
+        store(sums, 0, column, summed)
 
 
 @kernel
-def add_tops(values, tiles, num_lanes, logits):
-    """Runs the tower on every tile, and adds k . its last layer to the logits."""
-    last = values.widths[-1]
-    for at in range(0, num_lanes, LANES):
-        tile = tiles[at // LANES]
-        tower_forward(values.weights, values.biases, values.widths, tile)
-        out = tile[tile.shape[0] - last :]
-        for t in range(min(LANES, num_lanes - at)):
-            total = np.float32(0.0)
-            for d in range(last):
-                total += values.top[d] * out[d, t]
-            logits[at + t] += total
+def scatter(first, last, places, values, sums, terms, slopes, half_slopes):
+    """Adds the gradients of all that is by user or item, and the rows' shares of the penalty.
 
-
-@kernel
-def tower_slopes(values, sums, tiles, num_lanes, slopes, tile_slopes):
-    """Fills tile_slopes, shaped as tiles, from slopes (B(1+N),) by logit, and adds the gradients of the tower."""
-    height, last = tiles.shape[1], values.widths[-1]
-    for at in range(0, num_lanes, LANES):
-        tile, own = tiles[at // LANES], tile_slopes[at // LANES]
-        # Lanes past the end hold an earlier chunk's numbers, which a slope of zero switches off
-        for d in range(last):
-            x, out = tile[height - last + d], own[height - last + d]
-            total, weight = np.float32(0.0), values.top[d]
-            for t in range(LANES):
-                total += slopes[at + t] * x[t]
-                out[t] = slopes[at + t] * weight if x[t] > np.float32(0.0) else np.float32(0.0)
-            sums.top[d] += total
-        tower_backward(values.weights, values.widths, tile, own, sums.weights, sums.biases)
-
-
-@kernel
-def scatter(first, last, places, values, sums, terms, slopes, tile_slopes):
-    """Adds the gradients of all that is by user or item, and the rows' shares of the penalty."""
+    slopes (B(1+N),) are by logit, half_slopes (B(1+N), D1) by the first layer.
+    """
     users, user_slots, items, item_slots = places
     p, q, h = values.p, values.q, values.h
     p_slopes, q_slopes, h_slopes, item_bias, a, c = sums.p, sums.q, sums.h, sums.item_bias, sums.a, sums.c
-    size, width, count = p.shape[1], a.shape[1], items.shape[1]
+    size, count = p.shape[1], items.shape[1]
+    one, bias = np.float32(1.0), np.float32(0.0)
     scaled, gathered = np.empty(size, np.float32), np.empty(size, np.float32)
-    turned = zeros_aligned(LANES * width).reshape((LANES, width))
-    lane, bias = 0, np.float32(0.0)
     for x in range(first, last):
-        user, slot = users[x], user_slots[x]
+        user, slot, row = users[x], user_slots[x], (x - first) * count
         sums.user_counts[user] += terms.user_share
         for d in range(size):
             scaled[d] = h[d] * p[user, d]
             gathered[d] = np.float32(0.0)
         for k in range(count):
-            item, other, slope, t = items[x, k], item_slots[x, k], slopes[lane], lane % LANES
+            item, slope = items[x, k], slopes[row + k]
             sums.item_counts[item] += terms.positive_share if k == 0 else terms.negative_share
             bias += slope
             for d in range(size):
@@ -226,16 +205,16 @@ def scatter(first, last, places, values, sums, terms, slopes, tile_slopes):
                 q_slopes[item, d] += slope * scaled[d]
             if len(item_bias):
                 item_bias[item] += slope
-            if t == 0:
-                turn_back(tile_slopes, lane // LANES, turned)
-            for d in range(width):
-                a[slot, d] += turned[t, d]
-            for d in range(width):
-                c[other, d] += turned[t, d]
-            lane += 1
         for d in range(size):
             p_slopes[user, d] += h[d] * gathered[d]
             h_slopes[d] += p[user, d] * gathered[d]
+        for column in range(0, half_slopes.shape[1], WIDTH):
+            summed = load(a, slot, column)
+            for k in range(count):
+                other, own = item_slots[x, k], load(half_slopes, row + k, column)
+                summed = madd(one, own, summed)
+                store(c, other, column, madd(one, own, load(c, other, column)))
+            store(a, slot, column, summed)
     sums.bias[0] += bias
 
 
@@ -245,28 +224,34 @@ def visit(first, last, chunk, places, values, sums, terms):
 
     Calls that run at once must not share a user; all else in `sums` is each one's own.
     """
-    count, height = places.items.shape[1], values.widths.sum()
-    num_tiles = (chunk * count + LANES - 1) // LANES
-    logits, slopes = zeros_aligned(num_tiles * LANES), zeros_aligned(num_tiles * LANES)
-    # (T, H, LANES)
-    shape = (num_tiles, height, LANES)
-    tiles = zeros_aligned(num_tiles * height * LANES).reshape(shape)
-    tile_slopes = zeros_aligned(num_tiles * height * LANES).reshape(shape)
+    count, height = places.items.shape[1], 0
+    for width in values.widths:
+        height += padded(width)
+    width, last_width = values.a.shape[1], len(values.top)
+    num_rows = (chunk * count + ROWS - 1) // ROWS * ROWS
+    logits, slopes = zeros_aligned(num_rows), zeros_aligned(num_rows)
+    # A layer after the other, (num_rows, D_l) each
+    hidden, hidden_slopes = zeros_aligned(num_rows * height), zeros_aligned(num_rows * height)
+    tower = tower_of(values.weights, values.biases, values.widths)
+    top, top_sums = values.top.reshape(1, last_width), sums.top.reshape(1, last_width)
     loss = 0.0
     for start in range(first, last, chunk):
         stop = min(start + chunk, last)
-        num_lanes = (stop - start) * count
-        gather(start, stop, places, values, logits, tiles)
+        num_logits = (stop - start) * count
+        # Rows past the last hold an earlier chunk's numbers, which a slope of zero switches off
+        rows = (num_logits + ROWS - 1) // ROWS * ROWS
+        bottom = layer_of(hidden, num_rows, 0, width, rows)
+        gather(start, stop, places, values, logits, bottom)
         if height:
-            add_tops(values, tiles, num_lanes, logits)
-        for x in range(start, stop):
-            at = (x - start) * count
-            own = slopes[at : at + count]
-            loss += slopes_of(logits[at : at + count], own, places.items[x], terms.log_q, terms.kind, terms.temperature)
-            for k in range(count):
-                own[k] *= terms.scale
-        slopes[num_lanes:] = np.float32(0.0)
+            tower_forward(tower, hidden, num_rows, rows)
+            add_tops(top, layer_of(hidden, num_rows, height - last_width, last_width, rows), logits)
+        loss += fill_slopes(start, stop, places.items, terms, logits, slopes)
+        slopes[num_logits:] = np.float32(0.0)
         if height:
-            tower_slopes(values, sums, tiles, num_lanes, slopes, tile_slopes)
-        scatter(start, stop, places, values, sums, terms, slopes, tile_slopes)
+            out = layer_of(hidden, num_rows, height - last_width, last_width, rows)
+            top_slopes(
+                top, out, slopes, layer_of(hidden_slopes, num_rows, height - last_width, last_width, rows), top_sums
+            )
+            tower_backward(tower, hidden, hidden_slopes, num_rows, rows, sums.weights, sums.biases)
+        scatter(start, stop, places, values, sums, terms, slopes, layer_of(hidden_slopes, num_rows, 0, width, rows))
     return loss

@@ -8,6 +8,7 @@ import torch
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.ncf import Slopes
+from neucf.kernels.tower import padded
 from neucf.training.nets import Parts, Table
 
 Floats = npt.NDArray[np.float32]
@@ -34,7 +35,9 @@ class Buffers:
 
         num_users, num_items = train.num_users, train.num_items
         dim = parts.product[0].embedding.embedding_dim if parts.product else 0
-        width, last = (int(widths[0]), int(widths[-1])) if len(widths) else (0, 0)
+        # Of the tower, whole vectors of units
+        wide = np.array([padded(width) for width in widths], np.int64)
+        width, last = (int(wide[0]), int(wide[-1])) if len(widths) else (0, 0)
         # (U, D), (T, I, D) and, for the first tower layer, (S <= U, D1), (T, I, D1)
         self.p, self.q = zeros(num_users, dim), zeros(threads, num_items, dim)
         self.a, self.c = zeros(num_users, width), zeros(threads, num_items, width)
@@ -42,7 +45,7 @@ class Buffers:
         self.user_counts, self.item_counts = zeros(1, num_users), zeros(threads, num_items)
         # (T, D), (T, weights of the later layers), (T, their biases), (T, D_last), (T, 1)
         self.h = zeros(threads, dim)
-        self.weights, self.biases = zeros(threads, int(widths[:-1] @ widths[1:])), zeros(threads, int(widths[1:].sum()))
+        self.weights, self.biases = zeros(threads, int(wide[:-1] @ widths[1:])), zeros(threads, int(wide[1:].sum()))
         self.top, self.bias = zeros(threads, last), zeros(threads, 1)
         half = parts.tower[0].embedding.embedding_dim if parts.tower else 0
         self.tower_user, self.tower_item = zeros(1, num_users, half), zeros(1, num_items, half)

@@ -23,6 +23,7 @@ from neucf.kernels.adam import adam_rows
 from neucf.kernels.compile import torch_threads
 from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Places, Terms, Values, visit
 from neucf.kernels.sampling import by_batch, compact
+from neucf.kernels.tower import padded
 from neucf.training.batch_state import Buffers, Floats, Ints, TableAdam
 from neucf.training.engines import State, diverged, penalty_shares, valid_loss
 from neucf.training.losses import LossName, make_loss
@@ -216,7 +217,7 @@ class BatchedEngine:
         a, c = work.a, work.c[0]
         later = [array.detach().numpy().ravel() for layer in parts.layers[1:] for array in layer]
         if parts.tower is not None:
-            weight, bias = parts.layers[0]
+            weight, bias = (_wide(each) for each in parts.layers[0])
             users, items = (table.embedding.weight for table in parts.tower)
             width = users.shape[1]
             sides = [
@@ -235,7 +236,7 @@ class BatchedEngine:
             weights=_joined(later[::2]),
             biases=_joined(later[1::2]),
             widths=self.widths,
-            top=work.top[0] if top is None else top.detach()[0 if top is not parts.h else dim :].numpy(),
+            top=work.top[0] if top is None else _wide(top.detach()[0 if top is not parts.h else dim :]).numpy(),
             bias=np.float32(0.0 if parts.bias is None else parts.bias.item()),
         )
 
@@ -254,12 +255,15 @@ class BatchedEngine:
         if parts.h is not None:
             gradients[id(parts.h)] = h
         if parts.top is not None:
+            top = top[: self.widths[-1]]
             gradients[id(parts.top)] = torch.cat([h, top]) if parts.top is parts.h else top
-        later = parts.layers[1:]
-        for position, flat in enumerate((weights, biases)):
-            each = [layer[position] for layer in later]
-            for parameter, own in zip(each, flat.split([array.numel() for array in each]), strict=True):
-                gradients[id(parameter)] = own.view_as(parameter)
+        weight_at, bias_at = 0, 0
+        for weight, own_bias in parts.layers[1:]:
+            rows, size = weight.shape
+            wide = padded(size)
+            gradients[id(weight)] = weights[weight_at : weight_at + rows * wide].view(rows, wide)[:, :size]
+            gradients[id(own_bias)] = biases[bias_at : bias_at + rows]
+            weight_at, bias_at = weight_at + rows * wide, bias_at + padded(rows)
         if parts.tower is not None:
             gradients |= self._first_layer(batch, pool)
         for group in self.weights_adam.param_groups:
@@ -277,8 +281,8 @@ class BatchedEngine:
         users, items = (table.embedding.weight for table in self.parts.tower)
         width = users.shape[1]
         users, items = users[batch.seen_users], items[batch.seen_items]
-        a = torch.from_numpy(work.a[: len(users)])
-        c = torch.from_numpy(work.c[:, : len(items)].sum(0))
+        a = torch.from_numpy(work.a[: len(users), : len(bias)])
+        c = torch.from_numpy(work.c[:, : len(items), : len(bias)].sum(0))
         user_slopes, item_slopes = torch.empty_like(users), torch.empty_like(items)
         sides = [(a, users, first[:, :width], user_slopes), (c, items, first[:, width:], item_slopes)]
         gradients = {id(first): torch.cat(_map(pool, _through_first_layer, sides), dim=1), id(bias): a.sum(0)}
@@ -311,6 +315,12 @@ def _array(table: Table) -> Floats:
 
 def _joined(arrays: list[Floats]) -> Floats:
     return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
+
+
+def _wide(rows: Tensor) -> Tensor:
+    """Returns rows (R, ...) with rows of zeros up to whole vectors; as they are where nothing is missing."""
+    missing = padded(len(rows)) - len(rows)
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
 
 
 @torch.no_grad()
