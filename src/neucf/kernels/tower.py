@@ -14,6 +14,8 @@ from neucf.kernels.vectors import WIDTH, load, madd, store, where_positive, zero
 
 # Rows of sums that are held in registers at once
 ROWS = 8
+# What is done with a product
+ADD, RELU, WHERE_POSITIVE = 0, 1, 2
 
 
 class Tower(NamedTuple):
@@ -68,33 +70,52 @@ def tower_of(weights, biases, widths):
 
 
 @kernel
-def add_product(a, b, out):
-    """Adds a (R, S), the corner of a larger array perhaps, times b (S, C) to out (R, C); C is whole vectors."""
+def finish(rule, value, other, out, row, column):
+    """Stores WIDTH sums of a product, as the rule says; see `multiply`."""
+    one = np.float32(1.0)
+    if rule == ADD:
+        store(out, row, column, madd(one, value, load(out, row, column)))
+    elif rule == RELU:
+        shifted = madd(one, value, load(other, 0, column))
+        store(out, row, column, where_positive(shifted, shifted))
+    else:
+        store(out, row, column, where_positive(load(other, row, column), value))
+
+
+@kernel
+def multiply(rule, a, b, other, out):
+    """Multiplies a (R, S), the corner of a larger array perhaps, by b (S, C), whole vectors of columns.
+
+    ADD adds it to out (R, C); RELU sets out to relu(the product + other (1, C)); WHERE_POSITIVE to the product where
+    other (R, C) is positive.
+    """
     size, (rows, width) = len(b), out.shape
     whole = rows - rows % ROWS
-    for column in range(0, width, WIDTH):
-        for r in range(0, whole, ROWS):
-            s0, s1, s2, s3 = load(out, r, column), load(out, r + 1, column), load(out, r + 2, column), load(out, r + 3, column)
-            s4, s5, s6, s7 = load(out, r + 4, column), load(out, r + 5, column), load(out, r + 6, column), load(out, r + 7, column)
+    for r in range(0, whole, ROWS):
+        # Slices, since a row's number known beforehand needs no multiplication
+        left, others, block = a[r : r + ROWS], other[0 if rule == RELU else r :], out[r : r + ROWS]
+        for column in range(0, width, WIDTH):
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = zeros()
             for s in range(size):
                 x = load(b, s, column)
-                s0, s1 = madd(a[r, s], x, s0), madd(a[r + 1, s], x, s1)
-                s2, s3 = madd(a[r + 2, s], x, s2), madd(a[r + 3, s], x, s3)
-                s4, s5 = madd(a[r + 4, s], x, s4), madd(a[r + 5, s], x, s5)
-                s6, s7 = madd(a[r + 6, s], x, s6), madd(a[r + 7, s], x, s7)
-            store(out, r, column, s0)
-            store(out, r + 1, column, s1)
-            store(out, r + 2, column, s2)
-            store(out, r + 3, column, s3)
-            store(out, r + 4, column, s4)
-            store(out, r + 5, column, s5)
-            store(out, r + 6, column, s6)
-            store(out, r + 7, column, s7)
-        for r in range(whole, rows):
-            one = load(out, r, column)
+                s0, s1 = madd(left[0, s], x, s0), madd(left[1, s], x, s1)
+                s2, s3 = madd(left[2, s], x, s2), madd(left[3, s], x, s3)
+                s4, s5 = madd(left[4, s], x, s4), madd(left[5, s], x, s5)
+                s6, s7 = madd(left[6, s], x, s6), madd(left[7, s], x, s7)
+            finish(rule, s0, others, block, 0, column)
+            finish(rule, s1, others, block, 1, column)
+            finish(rule, s2, others, block, 2, column)
+            finish(rule, s3, others, block, 3, column)
+            finish(rule, s4, others, block, 4, column)
+            finish(rule, s5, others, block, 5, column)
+            finish(rule, s6, others, block, 6, column)
+            finish(rule, s7, others, block, 7, column)
+    for r in range(whole, rows):
+        for column in range(0, width, WIDTH):
+            value = zeros()
             for s in range(size):
-                one = madd(a[r, s], load(b, s, column), one)
-            store(out, r, column, one)
+                value = madd(a[r, s], load(b, s, column), value)
+            finish(rule, value, other, out, r, column)
 
 
 @kernel
@@ -111,14 +132,8 @@ def tower_forward(tower, hidden, num_rows, count):
         size, width, above = tower.widths[layer], padded(tower.widths[layer]), padded(tower.widths[layer + 1])
         x = layer_of(hidden, num_rows, at, width, count)
         out = layer_of(hidden, num_rows, at + width, above, count)
-        for r in range(count):
-            for o in range(above):
-                out[r, o] = tower.biases[bias_at + o]
-        add_product(x, tower.turned[weight_at : weight_at + size * above].reshape(size, above), out)
-        for r in range(count):
-            for column in range(0, above, WIDTH):
-                y = load(out, r, column)
-                store(out, r, column, where_positive(y, y))
+        biases = tower.biases[bias_at : bias_at + above].reshape(1, above)
+        multiply(RELU, x, tower.turned[weight_at : weight_at + size * above].reshape(size, above), biases, out)
         at, weight_at, bias_at = at + width, weight_at + size * above, bias_at + above
 
 
@@ -136,15 +151,13 @@ def tower_backward(tower, hidden, slopes, num_rows, count, weight_slopes, bias_s
         above = layer_of(slopes, num_rows, at, height, count)
         at, weight_at, bias_at = at - width, weight_at - rows * width, bias_at - height
         x, below = layer_of(hidden, num_rows, at, width, count), layer_of(slopes, num_rows, at, width, count)
-        add_product(above.T, x, weight_slopes[weight_at : weight_at + rows * width].reshape(rows, width))
+        own_slopes = weight_slopes[weight_at : weight_at + rows * width].reshape(rows, width)
+        multiply(ADD, above.T, x, own_slopes, own_slopes)
         biases = bias_slopes[bias_at : bias_at + height].reshape(1, height)
         for column in range(0, height, WIDTH):
             even, odd = load(biases, 0, column), zeros()
             for r in range(0, count, 2):
                 even, odd = madd(one, load(above, r, column), even), madd(one, load(above, r + 1, column), odd)
             store(biases, 0, column, madd(one, odd, even))
-        below[:] = np.float32(0.0)
-        add_product(above, tower.weights[weight_at : weight_at + rows * width].reshape(rows, width), below)
-        for r in range(count):
-            for column in range(0, width, WIDTH):
-                store(below, r, column, where_positive(load(x, r, column), load(below, r, column)))
+        weights = tower.weights[weight_at : weight_at + rows * width].reshape(rows, width)
+        multiply(WHERE_POSITIVE, above, weights, x, below)
