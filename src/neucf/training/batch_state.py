@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.ncf import Slopes
@@ -15,11 +16,11 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 
-class TableAdam:
-    """Adam's moments of one table, (R, D) each."""
+class Moments:
+    """Adam's moments of one parameter, shaped as it is."""
 
-    def __init__(self, table: Table) -> None:
-        self.mean = torch.zeros_like(table.embedding.weight, requires_grad=False)
+    def __init__(self, parameter: Tensor) -> None:
+        self.mean = torch.zeros_like(parameter, requires_grad=False)
         self.square = torch.zeros_like(self.mean)
 
 

@@ -24,11 +24,10 @@ from neucf.kernels.compile import torch_threads
 from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Places, Terms, Values, visit
 from neucf.kernels.sampling import by_batch, compact
 from neucf.kernels.tower import padded
-from neucf.training.batch_state import Buffers, Floats, Ints, TableAdam
+from neucf.training.batch_state import Buffers, Floats, Ints, Moments
 from neucf.training.engines import State, diverged, penalty_shares, valid_loss
 from neucf.training.losses import LossName, make_loss
 from neucf.training.nets import Net, Table
-from neucf.training.optimizers import load_portable, portable
 from neucf.training.sampling import NegativeSampler
 
 LOSS_KINDS: dict[LossName, int] = {"bpr": BPR, "bce": BCE, "softmax": SOFTMAX}
@@ -98,10 +97,10 @@ class BatchedEngine:
         # (L,) the hidden layers' widths, none where there is no tower
         self.widths = np.array([len(bias) for _, bias in parts.layers], np.int64)
         self.work = Buffers(parts, train, self.widths, threads)
-        self.adams = [TableAdam(table) for table in net.tables()]
-        tables = {id(table.embedding.weight) for table in net.tables()}
-        weights = [weight for weight in net.parameters() if weight.requires_grad and id(weight) not in tables]
-        self.weights_adam = torch.optim.Adam(weights, fused=True) if weights else None
+        tables = [table.embedding.weight for table in net.tables()]
+        held = {id(table) for table in tables}
+        self.weights = [weight for weight in net.parameters() if weight.requires_grad and id(weight) not in held]
+        self.moments = [Moments(parameter) for parameter in [*tables, *self.weights]]
 
     @property
     def samples_per_epoch(self) -> int:
@@ -152,6 +151,7 @@ class BatchedEngine:
             return float(visit(span.start, span.stop, chunk, batch.places, values, self.work.of(thread), terms))
 
         losses: list[float] = _map(pool, gradients, range(self.threads))
+        self.steps += 1
         self._step_weights(lr, batch, pool)
         self._step_tables(lr, pool)
         return sum(losses) * float(terms.scale) * len(users)
@@ -195,19 +195,16 @@ class BatchedEngine:
         return {
             "net": {name: value.detach().clone() for name, value in self.net.state_dict().items()},
             "steps": self.steps,
-            "moments": [{"mean": adam.mean.clone(), "square": adam.square.clone()} for adam in self.adams],
-            "weights": portable(self.weights_adam) if self.weights_adam else {"state": {}},
+            "moments": [{"mean": each.mean.clone(), "square": each.square.clone()} for each in self.moments],
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes parameters and moments back, in place."""
         self.net.load_state_dict(state["net"])
         self.steps = int(state["steps"])
-        for adam, moments in zip(self.adams, state["moments"], strict=True):
-            adam.mean.copy_(moments["mean"])
-            adam.square.copy_(moments["square"])
-        if self.weights_adam:
-            load_portable(self.weights_adam, state["weights"])
+        for own, saved in zip(self.moments, state["moments"], strict=True):
+            own.mean.copy_(saved["mean"])
+            own.square.copy_(saved["square"])
 
     @torch.no_grad()
     def _values(self, batch: Batch, pool: ThreadPoolExecutor | None) -> Values:
@@ -243,7 +240,7 @@ class BatchedEngine:
     @torch.no_grad()
     def _step_weights(self, lr: float, batch: Batch, pool: ThreadPoolExecutor | None) -> None:
         """Gives every parameter that is no table its gradient, penalty included, and moves it."""
-        if self.weights_adam is None:
+        if not self.weights:
             return
         parts, work = self.parts, self.work
         gradients: dict[int, Tensor] = {}
@@ -266,11 +263,11 @@ class BatchedEngine:
             weight_at, bias_at = weight_at + rows * wide, bias_at + padded(rows)
         if parts.tower is not None:
             gradients |= self._first_layer(batch, pool)
-        for group in self.weights_adam.param_groups:
-            group["lr"] = lr
-            for parameter in group["params"]:
-                parameter.grad = gradients[id(parameter)] + self.reg_weights * parameter
-        self.weights_adam.step()
+        once, rule = np.ones((1, 1), np.float32), (np.float32(self.reg_weights), lr, self.steps, False)
+        for weight, moments in zip(self.weights, self.moments[-len(self.weights) :], strict=True):
+            # One long row each
+            held = (each.view(1, -1).numpy() for each in (weight.detach(), moments.mean, moments.square))
+            adam_rows(0, 1, *held, gradients[id(weight)].reshape(1, 1, -1).numpy(), once, *rule)
         self.net.after_step()
         work.clear_weights()
 
@@ -294,12 +291,11 @@ class BatchedEngine:
 
     def _step_tables(self, lr: float, pool: ThreadPoolExecutor | None) -> None:
         """Moves the embedding tables, rows dealt to threads, and clears what the batch added up."""
-        self.steps += 1
         spans: list[list[tuple[Any, ...]]] = []
-        for table, adam in zip(self.net.tables(), self.adams, strict=True):
+        for table, moments in zip(self.net.tables(), self.moments, strict=False):
             weight = table.embedding.weight.detach().numpy()
             counts = self.work.user_counts if table.side == "user" else self.work.item_counts
-            arrays = (weight, adam.mean.numpy(), adam.square.numpy(), self.work.of_table(self.parts, table), counts)
+            arrays = (weight, moments.mean.numpy(), moments.square.numpy(), self.work.of_table(self.parts, table), counts)
             bounds = [len(weight) * thread // self.threads for thread in range(self.threads + 1)]
             rule = (np.float32(table.reg), lr, self.steps, self.lazy)
             spans.append([(*span, *arrays, *rule) for span in pairwise(bounds)])
