@@ -189,6 +189,8 @@ NETS = {
     "gmf-clipped": (GMF, {"dim": 5, "reg": 0.2, "cosine": False}),
     "mlp": (MLP, {"tower": "8-6-4-3", "reg": 0.2, "reg_weights": 0.1}),
     "neumf": (NeuMF, {"dim": 5, "tower": "8-6-4", "cosine": False, "reg": 0.2, "reg_mlp": 0.3, "reg_weights": 0.1}),
+    # Layers of several vectors, and none of whole ones
+    "neumf-wide": (NeuMF, {"dim": 19, "tower": "70-41-25", "cosine": False, "reg": 0.2, "reg_weights": 0.1}),
 }
 
 

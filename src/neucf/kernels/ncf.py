@@ -167,7 +167,7 @@ def add_tops(top, out, logits):
 
 @kernel
 def top_slopes(top, out, slopes, out_slopes, sums):
-    """Fills out_slopes, shaped as out, from slopes (B(1+N),) by logit, and adds the gradient of k to sums (1, D_last)."""
+    """Fills out_slopes, shaped as out, from slopes (B(1+N),) by logit; adds the gradient of k to sums (1, D_last)."""
     for column in range(0, out.shape[1], WIDTH):
         weights, summed, nothing = load(top, 0, column), load(sums, 0, column), zeros()
         for row in range(len(out)):
@@ -242,16 +242,15 @@ def visit(first, last, chunk, places, values, sums, terms):
         rows = (num_logits + ROWS - 1) // ROWS * ROWS
         bottom = layer_of(hidden, num_rows, 0, width, rows)
         gather(start, stop, places, values, logits, bottom)
+        out = layer_of(hidden, num_rows, height - last_width, last_width, rows)
+        out_slopes = layer_of(hidden_slopes, num_rows, height - last_width, last_width, rows)
         if height:
             tower_forward(tower, hidden, num_rows, rows)
-            add_tops(top, layer_of(hidden, num_rows, height - last_width, last_width, rows), logits)
+            add_tops(top, out, logits)
         loss += fill_slopes(start, stop, places.items, terms, logits, slopes)
         slopes[num_logits:] = np.float32(0.0)
         if height:
-            out = layer_of(hidden, num_rows, height - last_width, last_width, rows)
-            top_slopes(
-                top, out, slopes, layer_of(hidden_slopes, num_rows, height - last_width, last_width, rows), top_sums
-            )
+            top_slopes(top, out, slopes, out_slopes, top_sums)
             tower_backward(tower, hidden, hidden_slopes, num_rows, rows, sums.weights, sums.biases)
         scatter(start, stop, places, values, sums, terms, slopes, layer_of(hidden_slopes, num_rows, 0, width, rows))
     return loss

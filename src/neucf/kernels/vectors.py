@@ -1,4 +1,4 @@
-"""WIDTH float32 as one value in kernels, for sums that must stay in registers: left to itself, LLVM keeps them in memory.
+"""WIDTH float32 as one value in kernels: sums stay in registers, where LLVM left to itself keeps them in memory.
 
 LLVM cuts a vector into as many registers as the machine needs. Where numba is absent a vector is a numpy array.
 """
@@ -69,24 +69,24 @@ if COMPILED:
         place = cgutils.get_item_pointer(context, builder, kinds[0], array, at, wraparound=False)
         return builder.bitcast(place, _LLVM.as_pointer())
 
-    def _load(typing: Any, array: Any, row: Any, column: Any) -> Any:
+    def _load(_typing: Any, array: Any, row: Any, column: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             return builder.load(_place(context, builder, signature.args, values), align=4)
 
         return _VECTOR(array, row, column), emit
 
-    def _store(typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
+    def _store(_typing: Any, array: Any, row: Any, column: Any, vector: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             builder.store(values[3], _place(context, builder, signature.args[:3], values[:3]), align=4)
             return context.get_dummy_value()
 
         return types.void(array, row, column, vector), emit
 
-    def _zeros(typing: Any) -> Any:
+    def _zeros(_typing: Any) -> Any:
         return _VECTOR(), lambda *_: _NOTHING
 
-    def _madd(typing: Any, factor: Any, vector: Any, other: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def _madd(_typing: Any, factor: Any, vector: Any, other: Any) -> Any:
+        def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
             factors = values[0]
             if not isinstance(factor, _Vector):
                 one = builder.insert_element(_NOTHING, factors, _WORD(0))
@@ -96,14 +96,14 @@ if COMPILED:
 
         return _VECTOR(factor if isinstance(factor, _Vector) else types.float32, vector, other), emit
 
-    def _where_positive(typing: Any, by: Any, vector: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def _where_positive(_typing: Any, by: Any, vector: Any) -> Any:
+        def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
             return builder.select(builder.fcmp_ordered("<=", values[0], _NOTHING), _NOTHING, values[1])
 
         return _VECTOR(by, vector), emit
 
-    def _total(typing: Any, vector: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def _total(_typing: Any, vector: Any) -> Any:
+        def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
             kind = ir.FunctionType(_FLOAT, [_FLOAT, _LLVM])
             add = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.fadd.v{WIDTH}f32")
             return builder.call(add, [_FLOAT(0.0), values[0]], fastmath=("reassoc",))

@@ -263,11 +263,12 @@ class BatchedEngine:
             weight_at, bias_at = weight_at + rows * wide, bias_at + padded(rows)
         if parts.tower is not None:
             gradients |= self._first_layer(batch, pool)
-        once, rule = np.ones((1, 1), np.float32), (np.float32(self.reg_weights), lr, self.steps, False)
+        # One long row each
+        once = np.ones((1, 1), np.float32)
         for weight, moments in zip(self.weights, self.moments[-len(self.weights) :], strict=True):
-            # One long row each
-            held = (each.view(1, -1).numpy() for each in (weight.detach(), moments.mean, moments.square))
-            adam_rows(0, 1, *held, gradients[id(weight)].reshape(1, 1, -1).numpy(), once, *rule)
+            row, mean, square = (each.view(1, -1).numpy() for each in (weight.detach(), moments.mean, moments.square))
+            slopes = gradients[id(weight)].reshape(1, 1, -1).numpy()
+            adam_rows(0, 1, row, mean, square, slopes, once, np.float32(self.reg_weights), lr, self.steps, False)
         self.net.after_step()
         work.clear_weights()
 
@@ -295,7 +296,8 @@ class BatchedEngine:
         for table, moments in zip(self.net.tables(), self.moments, strict=False):
             weight = table.embedding.weight.detach().numpy()
             counts = self.work.user_counts if table.side == "user" else self.work.item_counts
-            arrays = (weight, moments.mean.numpy(), moments.square.numpy(), self.work.of_table(self.parts, table), counts)
+            slopes = self.work.of_table(self.parts, table)
+            arrays = (weight, moments.mean.numpy(), moments.square.numpy(), slopes, counts)
             bounds = [len(weight) * thread // self.threads for thread in range(self.threads + 1)]
             rule = (np.float32(table.reg), lr, self.steps, self.lazy)
             spans.append([(*span, *arrays, *rule) for span in pairwise(bounds)])
