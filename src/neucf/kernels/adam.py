@@ -16,7 +16,8 @@ def adam_rows(first, last, table, mean, square, slopes, counts, reg, lr, count, 
     as they are, moments too.
     """
     decay_1, decay_2, eps = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
-    one = np.float32(1.0)
+    # 1 less a decay that is rounded already would be off by one in 80,000
+    rest_1, rest_2 = np.float32(0.1), np.float32(0.001)
     rate = np.float32(lr / (1.0 - 0.9**count))
     root = np.float32(1.0 / np.sqrt(1.0 - 0.999**count))
     num_threads, size = slopes.shape[0], table.shape[1]
@@ -41,6 +42,6 @@ def adam_rows(first, last, table, mean, square, slopes, counts, reg, lr, count, 
                     slope[d] += slopes[thread, row, d]
                     slopes[thread, row, d] = np.float32(0.0)
         for d in range(size):
-            mean[row, d] = decay_1 * mean[row, d] + (one - decay_1) * slope[d]
-            square[row, d] = decay_2 * square[row, d] + (one - decay_2) * slope[d] * slope[d]
+            mean[row, d] = decay_1 * mean[row, d] + rest_1 * slope[d]
+            square[row, d] = decay_2 * square[row, d] + rest_2 * slope[d] * slope[d]
             table[row, d] -= rate * mean[row, d] / (np.sqrt(square[row, d]) * root + eps)
