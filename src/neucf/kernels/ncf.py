@@ -28,7 +28,10 @@ class Places(NamedTuple):
 
 
 class Values(NamedTuple):
-    """What a batch reads: p (U, D), q (I, D), h (D,), item_bias (I,); a, c (S, D1) by slot; the tower; bias."""
+    """What a batch reads: p (U, D), q (I, D), h (D,), item_bias (I,); a, c (S, D1) by slot; the tower; bias.
+
+    a, c and top have zeros up to whole vectors.
+    """
 
     p: np.ndarray
     q: np.ndarray
@@ -36,7 +39,7 @@ class Values(NamedTuple):
     item_bias: np.ndarray
     a: np.ndarray
     c: np.ndarray
-    # The layers after the first, as kernels.tower lays them out; widths begins with D1
+    # The layers after the first, as `tower_of` takes them; widths begins with D1
     weights: np.ndarray
     biases: np.ndarray
     widths: np.ndarray
@@ -45,7 +48,10 @@ class Values(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """What a batch adds up, shapes as in Values; counts (U,), (I,) hold the rows' shares of the penalty; bias (1,)."""
+    """What a batch adds up, shapes as in Values; counts (U,), (I,) hold the rows' shares of the penalty; bias (1,).
+
+    weights and biases are laid out as those of kernels.tower.Tower.
+    """
 
     p: np.ndarray
     q: np.ndarray

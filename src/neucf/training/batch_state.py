@@ -44,7 +44,7 @@ class Buffers:
         self.a, self.c = zeros(num_users, width), zeros(threads, num_items, width)
         self.item_bias = zeros(threads, num_items if parts.item_bias else 0)
         self.user_counts, self.item_counts = zeros(1, num_users), zeros(threads, num_items)
-        # (T, D), (T, weights of the later layers), (T, their biases), (T, D_last), (T, 1)
+        # (T, D), (T, weights of the later layers), (T, their biases), laid out as a Tower's, (T, D_last), (T, 1)
         self.h = zeros(threads, dim)
         self.weights, self.biases = zeros(threads, int(wide[:-1] @ widths[1:])), zeros(threads, int(wide[1:].sum()))
         self.top, self.bias = zeros(threads, last), zeros(threads, 1)
