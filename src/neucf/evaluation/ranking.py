@@ -16,15 +16,14 @@ from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.evaluation.people import checked_users, hidden_spans, people_hashes
 from neucf.kernels.compile import COMPILED, num_threads, spread, torch_threads
-from neucf.kernels.grid import Factors, rank_rows
+from neucf.kernels.grid import Factors, Shelf, rank_rows
 from neucf.kernels.ranking import Hashes, hash_people, push
 from neucf.recommender import Recommender, to_numpy
 
 # A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
 _TILE_ROWS, _TILE_ITEMS = 256, 1024
-_BLOCK_ROWS = 2048
-# Below so many people, laying the items out anew for them costs more than ranking them.
-_LEAST_ROWS = 16
+# People with factors a thread ranks at a time, at most, and at least: fewer are done before it has woken up.
+_BLOCK_ROWS, _LEAST_ROWS = 512, 16
 # What a person's factors take, as copies and padded, in models of usual size.
 _PERSON_BYTES = 8192
 
@@ -53,6 +52,7 @@ def top_k(
     seed: int = 0,
     threads: int | None = None,
     memory: int = 256 << 20,
+    shelf: Shelf | None = None,
 ) -> TopK:
     """Ranks the catalogue for each person and keeps the best K.
 
@@ -74,6 +74,8 @@ def top_k(
         seed: Orders ties.
         threads: Thread count; None for every core.
         memory: Bytes that tiles of scores may take, independent of U and B; a single row of I scores always fits.
+        shelf: Where the item factors stay laid out for the next call; None lays them out for this one, which takes
+            as much memory as they do.
 
     Raises:
         ConfigError: If `k` lies outside 1..I.
@@ -102,7 +104,7 @@ def top_k(
     )
     try:
         if users is not None and histories is None and _has_factors(recommender):
-            _rank_by_factors(lists, recommender, users, num_threads(threads), memory)
+            _rank_by_factors(lists, recommender, users, num_threads(threads), memory, shelf or Shelf())
         elif hasattr(recommender, "sparse_factors"):
             left, right = recommender.sparse_factors(users if histories is None else None, histories)
             _rank_by_sparse_factors(lists, left, right, num_threads(threads), memory)
@@ -150,7 +152,7 @@ class _Lists:
             raise _NotFiniteError(rows.start + wrong)
 
     def rank(self, rows: slice, *factors: Any) -> None:
-        """Offers the scores of the whole catalogue, by the first nine arguments of `rank_rows`."""
+        """Offers the scores of the whole catalogue, by the first eight arguments of `rank_rows`."""
         lists = (
             self.cursors[rows],
             self.stops[rows],
@@ -202,17 +204,16 @@ def _has_factors(recommender: Recommender) -> bool:
 
 
 def _rank_by_factors(
-    lists: _Lists, recommender: Recommender, users: npt.NDArray[np.int64], threads: int, memory: int
+    lists: _Lists, recommender: Recommender, users: npt.NDArray[np.int64], threads: int, memory: int, shelf: Shelf
 ) -> None:
     for tile in slices(0, len(users), max(1, memory // _PERSON_BYTES)):
         with limited(threads):
             factors = _factors(recommender, users[tile])
-        catalogue = factors.catalogue()
+        catalogue = shelf.catalogue(factors)
 
         def rank(rows: slice, factors: Factors = factors, catalogue: Any = catalogue, first: int = tile.start) -> None:
             lists.rank(rows, *factors.people(slice(rows.start - first, rows.stop - first)), *catalogue)
 
-        # Items are laid out anew for each block of people: the taller, the less often.
         step = min(_BLOCK_ROWS, max(_LEAST_ROWS, -(-(tile.stop - tile.start) // (2 * threads))))
         spread(rank, slices(tile.start, tile.stop, step), threads)
 

@@ -184,13 +184,13 @@ def tower_factors(
         bias: b (1,).
     """
     users, items = scaled
-    item_half = functional.linear(vectors[1], tower.weights[0][:, tower.width :])
     return Factors(
         users=to_numpy(users),
         items=to_numpy(items),
         item_bias=to_numpy(bias.expand(len(items))),
         user_half=to_numpy(tower.user_half(vectors[0])),
-        item_half=to_numpy(item_half),
+        item_vectors=to_numpy(vectors[1]),
+        first=to_numpy(tower.weights[0][:, tower.width :]),
         layers=tuple((to_numpy(weight), to_numpy(each)) for weight, each in tower.layers()[1:]),
         top=to_numpy(h),
     )

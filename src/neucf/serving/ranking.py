@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.evaluation.ranking import TopK, top_k
+from neucf.kernels.grid import Shelf
 from neucf.models import MODELS, Model
 from neucf.models.base import cosines
 from neucf.serving.ann import Ann
@@ -68,6 +69,7 @@ class Ranker:
 
     def __init__(self, model: Model, known: Known, items: pl.DataFrame | None, ann: Ann | None = None) -> None:
         self.model, self.known, self.items, self.ann = model, known, items, ann
+        self._shelf = Shelf()
 
     def users(self, users: IntArray, wanted: Wanted) -> Ranked:
         """Ranks for users (B,): by the model those it was trained on, by their history or by popularity the rest."""
@@ -105,7 +107,10 @@ class Ranker:
     ) -> TopK:  # fmt: skip
         k, diversity = wanted.k, wanted.diversity
         size = pool_size(k, diversity, len(model.item_ids))
-        rank = partial(top_k, model) if self.ann is None or model is not self.model else partial(self.ann.top_k, model)
+        if self.ann is None or model is not self.model:
+            rank = partial(top_k, model, shelf=self._shelf)
+        else:
+            rank = partial(self.ann.top_k, model)
         found = rank(users, size, histories=histories, mask=hidden, allowed=wanted.allowed, threads=wanted.threads)
         return diversify(found, k, diversity, self._similarity) if diversity > 0 else found
 
