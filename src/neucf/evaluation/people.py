@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from neucf.data.vocabulary import IntArray
 from neucf.errors import DataError
-from neucf.kernels.ranking import Hashes, hash_ids
+from neucf.kernels.ranking import Hashes
 from neucf.recommender import Recommender
 
 
@@ -20,7 +20,8 @@ def people_hashes(
         num_people = histories.shape[0] if users is None else len(users)
         check_shape("histories", histories, (num_people, len(items)))
     if users is not None:
-        return hash_ids(recommender.user_ids.series.gather(users))
+        named: Hashes = recommender.user_ids.hashes[users]
+        return named
     if histories is None:
         raise DataError("`users` must be given where `histories` is not; got None for both.")
     # Without an id, a person is known by the history alone: the sum of its items' hashes, in any order.

@@ -200,7 +200,8 @@ def rank_rows(
     num_people, num_items = len(people), len(item_hashes)
     tallest = widths.max()
     layers = zeros_aligned(2 * tallest * PANEL).reshape((2, tallest, PANEL))
-    scores = zeros_aligned(_ROWS * _PANELS * PANEL).reshape((_ROWS, _PANELS, PANEL))
+    height = min(_ROWS, len(users))
+    scores = zeros_aligned(height * _PANELS * PANEL).reshape((height, _PANELS, PANEL))
     zeros = np.zeros(_ROWS, np.float32)
     # Every person of the block meets a few panels before the next ones, which thus come from memory but once.
     for panel in range(0, len(panels), _PANELS):
@@ -215,7 +216,7 @@ def rank_rows(
                         line = scores[one - row, at]
                         add_tower(halves[one], half_panels[panel + at], weights, biases, widths, top, layers, line)
             wrong = push(
-                scores.reshape(_ROWS, _PANELS * PANEL)[: stop - row], count, first, cursors[row:stop], stops[row:stop],
+                scores.reshape(height, _PANELS * PANEL)[: stop - row], count, first, cursors[row:stop], stops[row:stop],
                 hidden, allowed, people[row:stop], item_hashes, best_scores[row:stop], best_items[row:stop],
             )  # fmt: skip
             if wrong >= 0:

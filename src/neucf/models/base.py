@@ -132,9 +132,9 @@ class Model(ABC):
 
 def cosines(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Returns the cosines (L, C) of rows (L, D) and (C, D); 0 with a row of zeros, which has no direction."""
-    left, right = (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30) for rows in (left, right))
+    of_left, of_right = (np.maximum(np.sqrt(np.einsum("nd,nd->n", rows, rows)), 1e-30) for rows in (left, right))
     products: npt.NDArray[np.float32] = left @ right.T
-    return products
+    return products / of_left[:, None] / of_right
 
 
 def check_indices(name: str, indices: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:

@@ -50,7 +50,9 @@ class Known:
     @cached_property
     def histories(self) -> csr_array:
         """(U, I) all known positives."""
-        return reduce(concatenate, self._positives).csr()
+        wide = reduce(concatenate, self._positives).csr()
+        # Offsets as narrow as the columns: scipy would else widen all columns whenever it picks out rows.
+        return csr_array((wide.data, wide.indices, wide.indptr), shape=wide.shape)
 
     def hidden(self, mask: Mask) -> csr_array | None:
         """Returns the items never suggested to each user (U, I), or None; built once a mask.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,7 @@ class Service:
         # A row of a frame takes long to fetch, and lists share their items. Not a method of this: a service that is
         # replaced would then wait for the garbage collector with all it holds.
         self._detail = lru_cache(_REMEMBERED)(partial(_detail, self.model.item_ids, self.items))
+        self._name = lru_cache(_REMEMBERED)(partial(_name, self._detail))
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -202,7 +203,7 @@ class Service:
 
     def named(self, item: int) -> NamedItem:
         """Returns the id and the title of an item's index."""
-        return self._names(np.array([item], np.int32))[0]
+        return self._name(item)
 
     def described(self, item: int) -> dict[str, Any]:
         """Returns the id, title (with its year), year and genres of an item's index, as JSON takes them."""
@@ -235,17 +236,10 @@ class Service:
         affinities = self.model.affinities(liked, items) if len(liked) and len(items) else None
         if affinities is None:
             return [()] * len(items)
-        # (K, NUM_REASONS) places in `liked`
-        strongest = np.argsort(-affinities, axis=0, kind="stable")[:NUM_REASONS].T
-        names = iter(self._names(liked[strongest.ravel()]))
+        strongest = _strongest(affinities.T, NUM_REASONS)
         speaks = np.take_along_axis(affinities.T, strongest, 1) > 0
-        return [tuple(name for counts, name in zip(row, names, strict=False) if counts) for row in speaks]
-
-    def _names(self, items: IntArray) -> list[NamedItem]:
-        return [
-            NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
-            for each in self._details(items)
-        ]
+        reasons = zip(liked[strongest].tolist(), speaks.sum(1).tolist(), strict=True)
+        return [tuple(self._name(item) for item in row[:count]) for row, count in reasons]
 
     def _details(self, items: IntArray) -> list[Mapping[str, Any]]:
         """Returns item_id and, where known, title, year and genres of items (B,)."""
@@ -257,6 +251,23 @@ def _detail(item_ids: Vocabulary, items: pl.DataFrame | None, item: int) -> Mapp
         return {"item_id": item_ids[item]}
     row = items.row(item, named=True)
     return {**row, "genres": tuple(row["genres"] or ())}
+
+
+def _name(detail: Callable[[int], Mapping[str, Any]], item: int) -> NamedItem:
+    each = detail(item)
+    return NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
+
+
+def _strongest(affinities: npt.NDArray[np.float32], count: int) -> IntArray:
+    """Returns the places (K, count) of the greatest in each row (K, L), the greatest first; of equals, the first."""
+    left = np.array(affinities, order="C")
+    rows = np.arange(len(left))
+    places = np.empty((len(left), min(count, left.shape[1])), np.int64)
+    # A sort of all would take ten times as long.
+    for place in range(places.shape[1]):
+        places[:, place] = left.argmax(1)
+        left[rows, places[:, place]] = -np.inf
+    return places
 
 
 def _plain(external: Any) -> Any:
