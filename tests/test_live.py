@@ -95,7 +95,33 @@ def test_each_of_a_batch_gets_what_they_would_get_alone() -> None:
     service = live()
     people = [Person(None, np.array(liked, np.int32), np.empty(0, np.int32)) for liked in ([0], [1, 2], [], [4])]
     together = service.recommend_people(people, Options(k=2))
-    assert together == [service.recommend_people([person], Options(k=2))[0] for person in people]
+    assert together == [live().recommend_people([person], Options(k=2))[0] for person in people]
+
+
+def test_a_list_is_worked_out_again_only_for_somebody_or_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    service, asked = live(min_rating=4.0), []
+    find = service.service.recommend_histories
+
+    def watched(histories: Any, **options: Any) -> Any:
+        asked.append(histories.shape[0])
+        return find(histories, **options)
+
+    monkeypatch.setattr(service.service, "recommend_histories", watched)
+
+    def ask(*told: Any, options: Options = Options(k=2)) -> list[str]:
+        person = service.person("x", events(*told))
+        assert isinstance(person, Person)
+        return ids(service.recommend_people([person], options)[0])
+
+    first = ask("a")
+    assert (first, ask("a"), len(asked)) == (ask("a", "a"), first, 1)
+    # Another event, an item rated low, another list
+    assert "b" not in ask("a", "b")
+    assert "b" not in ask("a", ("b", 1.0))
+    assert len(ask("a", options=Options(k=3))) == 3
+    assert len(asked) == 4
+    (answer,) = service.recommend_people([Person(7, np.array([0], np.int32), np.empty(0, np.int32))], Options(k=2))
+    assert (answer.user_id, ids(answer), len(asked)) == (7, first, 4)
 
 
 def test_a_list_is_no_longer_than_the_catalogue() -> None:

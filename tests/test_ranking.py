@@ -18,6 +18,7 @@ from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED
+from neucf.kernels.grid import Shelf
 from neucf.kernels.ranking import hash_ids, mix, push_numpy
 from neucf.recommender import to_numpy
 
@@ -248,6 +249,46 @@ def test_items_alike_tie_exactly_by_factors_wherever_they_stand(num_items):
     assert (ranked.scores == ranked.scores[:, :1]).all()
     ids = list(model.user_ids), list(model.item_ids)
     assert ranked.items.tolist() == oracle(np.ones((5, num_items)), *ids, num_items, [set()] * 5, 6)
+
+
+@pytest.mark.skipif(not COMPILED, reason="numba is not installed")
+def test_a_list_is_the_same_however_many_people_are_asked_for():
+    model = Factors(200, 900, 19, seed=9)
+    together = ranking.top_k(model, np.arange(200), 50, threads=2)
+    for count in (1, 2, 5, 67):
+        some = ranking.top_k(model, np.arange(7, 7 + count), 50, threads=1)
+        assert (some.items == together.items[7 : 7 + count]).all()
+        assert (some.scores == together.scores[7 : 7 + count]).all()
+
+
+@pytest.mark.skipif(not COMPILED, reason="numba is not installed")
+@pytest.mark.parametrize(
+    ("name", "settings"), [("mf", {"bias": True}), ("mf", {"cosine": True}), ("neumf", {"dim": 4})]
+)
+def test_a_shelf_holds_the_model_as_it_is(name, settings):
+    rng, shelf, users = np.random.default_rng(0), Shelf(), np.arange(30)
+    train = Interactions.from_arrays(rng.integers(0, 30, 300), rng.integers(0, 80, 300))
+    model = MODELS[name](epochs=1, **settings).fit(train, device="cpu", threads=1, seed=1)
+    first = model.arrays()
+
+    def lists():
+        kept = ranking.top_k(model, users, 10, threads=1, shelf=shelf)
+        anew = ranking.top_k(model, users, 10, threads=1)
+        assert (kept.items == anew.items).all()
+        assert (kept.scores == anew.scores).all()
+        return kept.items
+
+    one = lists()
+    laid_out = shelf._kept
+    assert (lists() == one).all()
+    assert shelf._kept is laid_out
+    model.fit(train, device="cpu", threads=1, seed=2)
+    assert (lists() != one).any()
+    model.restore(train, first)
+    assert (lists() == one).all()
+    weights = csr_array(np.eye(1, train.num_items, 3, dtype=np.float32))
+    model = model.placed(np.array([5]), weights)
+    assert (lists() != one).any()
 
 
 TOWERS = [

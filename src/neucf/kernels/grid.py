@@ -52,7 +52,6 @@ class Factors:
         bias = np.zeros(0, np.float32) if self.item_bias is None else self.item_bias
         vectors = np.zeros((len(self.items), 0), np.float32) if self.item_vectors is None else self.item_vectors
         first = np.zeros((0, 0), np.float32) if self.first is None else self.first
-        top = np.zeros(0, np.float32) if self.top is None else self.top
         widths = [len(first), *(len(each) for _, each in self.layers)]
         padded = [(pad(weight), pad(each)) for weight, each in self.layers]
         nothing = [np.zeros(0, np.float32)]
@@ -63,23 +62,22 @@ class Factors:
             np.concatenate([weight.ravel() for weight, _ in padded] or nothing),
             np.concatenate([each for _, each in padded] or nothing),
             np.array([fours(width) for width in widths], np.int64),
-            pad(top),
         )
 
     def of_items(self) -> list[Floats]:
         """Returns the arrays that `catalogue` is made of."""
         of_layers = [each for layer in self.layers for each in layer]
-        arrays = [self.items, self.item_bias, self.item_vectors, self.first, *of_layers, self.top]
+        arrays = [self.items, self.item_bias, self.item_vectors, self.first, *of_layers]
         return [each for each in arrays if each is not None]
 
-    def people(self, rows: slice) -> tuple[Floats, Floats]:
-        """Returns p, a one for b after it, and a of some people, padded, their number too."""
+    def people(self, rows: slice) -> tuple[Floats, Floats, Floats]:
+        """Returns the rest: p, a one for b after it, and a of some people, padded, their number too; k."""
         users = np.asarray(self.users[rows], np.float32)
         with_bias = np.zeros((len(users), users.shape[1] + (self.item_bias is not None)), np.float32)
         with_bias[:, : users.shape[1]] = users
         with_bias[:, users.shape[1] :] = 1
         half = np.zeros((len(users), 0), np.float32) if self.user_half is None else self.user_half[rows]
-        return pad(with_bias), pad(half)
+        return pad(with_bias), pad(half), pad(np.zeros(0, np.float32) if self.top is None else self.top)
 
 
 def fours(size: int) -> int:
@@ -189,7 +187,7 @@ def add_tower(half, turned, weights, biases, widths, top, hidden, line):
 
 @kernel
 def rank_rows(
-    users, halves, panels, half_panels, weights, biases, widths, top,
+    users, halves, top, panels, half_panels, weights, biases, widths,
     cursors, stops, hidden, allowed, people, item_hashes, best_scores, best_items,
 ):  # fmt: skip
     """Ranks the catalogue for B people; see Factors for the first eight arguments, kernels.ranking.push for the rest.

@@ -96,4 +96,3 @@ def multiply(weights, start, x, out, at):
     for t in range(0, PANEL, TILE):
         for o in range(0, weights.shape[0], _ROWS):
             multiply_tile(weights, start, o, x, t, out, at)
-

@@ -19,6 +19,7 @@ from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask, matrix
 from neucf.serving.mapping import ItemMap, item_map
+from neucf.serving.recall import Recall
 from neucf.serving.recommending import Service
 from neucf.serving.search import search_titles
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # Letters of a text too short to be taken for a misspelling.
 _SHORT = 3
+# Lists of people known by a history that are kept, of some kilobytes each.
+_KEPT_LISTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Live:
     def __init__(self, run: Run, label: str = "run") -> None:
         self.run, self.label, self.service, self.loaded_at = run, label, Service(run), time.time()
         self.user_ids, self.item_ids = run.model.user_ids, run.model.item_ids
+        self._recall: Recall[Recommendations] = Recall(_KEPT_LISTS)
         data = run.manifest.get("data", {})
         self.data: str | None = data.get("name")
         self.min_rating: float | None = data.get("settings", {}).get("min_rating")
@@ -144,13 +148,21 @@ class Live:
         return self.service.recommend([self.user_ids[user] for user in users], **self._arguments(options))
 
     def recommend_people(self, people: Sequence[Person], options: Options) -> list[Recommendations]:
-        """Returns the suggestions of people by their histories, all alike in options."""
-        liked = self._rows([person.liked for person in people])
-        hidden = liked
-        if options.mask == "default":
-            hidden = self._rows([np.union1d(person.liked, person.low) for person in people])
-        arguments = self._arguments(options)
-        answers = self.service.recommend_histories(liked, hidden=hidden, **arguments)
+        """Returns the suggestions of people by their histories, all alike in options.
+
+        To find somebody's vector takes long, so their list is kept; they are somebody else once they do something new.
+        """
+
+        def find(places: list[int]) -> list[Recommendations]:
+            asking = [people[place] for place in places]
+            liked = self._rows([person.liked for person in asking])
+            hidden = liked
+            if options.mask == "default":
+                hidden = self._rows([np.union1d(person.liked, person.low) for person in asking])
+            return self.service.recommend_histories(liked, hidden=hidden, **self._arguments(options))
+
+        keys = [(options, person.liked.tobytes(), person.low.tobytes()) for person in people]
+        answers = self._recall.answers(keys, find)
         return [replace(answer, user_id=person.user_id) for person, answer in zip(people, answers, strict=True)]
 
     def similar(self, item_id: str, options: Options) -> Similar:

@@ -1,0 +1,43 @@
+"""Recall: answers that took long to find, kept for those who ask again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+
+
+class Recall(Generic[A]):
+    """Keeps the answers asked for last; any thread may ask.
+
+    Args:
+        size: How many.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, threading.Lock()
+        # The one asked for longest ago comes first.
+        self._kept: dict[Hashable, A] = {}
+
+    def answers(self, keys: Sequence[Hashable], find: Callable[[list[int]], Sequence[A]]) -> list[A]:
+        """Returns the answers to B questions.
+
+        Args:
+            keys: Tell the questions apart (B,).
+            find: Given places in `keys`, finds their answers; asked once, for what isn't known.
+        """
+        with self._lock:
+            answers = {key: self._kept[key] for key in keys if key in self._kept}
+        # The same question twice is worked out once.
+        missing = {key: place for place, key in enumerate(keys) if key not in answers}
+        if missing:
+            answers |= zip(missing, find(list(missing.values())), strict=True)
+        with self._lock:
+            for key, answer in answers.items():
+                self._kept.pop(key, None)
+                self._kept[key] = answer
+            for key in list(self._kept)[: max(len(self._kept) - self._size, 0)]:
+                del self._kept[key]
+        return [answers[key] for key in keys]
