@@ -108,17 +108,17 @@ def test_a_list_is_worked_out_again_only_for_somebody_or_something_else(monkeypa
 
     monkeypatch.setattr(service.service, "recommend_histories", watched)
 
-    def ask(*told: Any, options: Options = Options(k=2)) -> list[str]:
+    def ask(*told: Any, k: int = 2) -> list[Any]:
         person = service.person("x", events(*told))
         assert isinstance(person, Person)
-        return ids(service.recommend_people([person], options)[0])
+        return ids(service.recommend_people([person], Options(k=k))[0])
 
     first = ask("a")
     assert (first, ask("a"), len(asked)) == (ask("a", "a"), first, 1)
     # Another event, an item rated low, another list
     assert "b" not in ask("a", "b")
     assert "b" not in ask("a", ("b", 1.0))
-    assert len(ask("a", options=Options(k=3))) == 3
+    assert len(ask("a", k=3)) == 3
     assert len(asked) == 4
     (answer,) = service.recommend_people([Person(7, np.array([0], np.int32), np.empty(0, np.int32))], Options(k=2))
     assert (answer.user_id, ids(answer), len(asked)) == (7, first, 4)

@@ -31,10 +31,10 @@ def test_more_questions_than_are_kept_are_all_answered():
 
 
 def test_what_failed_is_not_kept():
-    def fail(places):
+    def fail(_places):
         raise ValueError
 
     recall = Recall(4)
     with pytest.raises(ValueError):
         recall.answers("a", fail)
-    assert recall.answers("a", lambda places: ["A"]) == ["A"]
+    assert recall.answers("a", lambda _places: ["A"]) == ["A"]

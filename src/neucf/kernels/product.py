@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from neucf.kernels.compile import COMPILED, ir, kernel, numba
+try:
+    from llvmlite import ir
+    from llvmlite.binding import get_host_cpu_features
+except ImportError:  # see kernels.compile
+    pass
+
+from neucf.kernels.compile import COMPILED, kernel, numba
 
 # Columns of a panel, and rows of a tile.
 PANEL, _ROWS = 64, 4
@@ -19,9 +25,7 @@ _LANES = 16
 
 
 def _columns() -> int:
-    """Returns the columns of a tile: its sums, one vector row by row, take half of the registers."""
-    from llvmlite.binding import get_host_cpu_features
-
+    """Returns the columns of a tile: its sums take half of the registers, of which AVX-512 has 32 of 16 floats."""
     return 4 * _LANES if get_host_cpu_features().get("avx512f") else _LANES
 
 
@@ -85,13 +89,13 @@ def _tile_by_numpy(weights: Any, start: Any, row: int, x: Any, column: int, out:
     out[rows, at, columns] = start[rows, None] + weights[rows] @ x[:, columns]
 
 
-# multiply_tile(weights, start, row, x, column, out, at), in a kernel: sets _ROWS by TILE elements of what `multiply` sets
+# multiply_tile(weights, start, row, x, column, out, at), in a kernel: sets _ROWS by TILE elements of multiply's
 multiply_tile = numba.extending.intrinsic(_tile_call) if COMPILED else _tile_by_numpy
 
 
 @kernel
 def multiply(weights, start, x, out, at):
-    """Sets panel `at` of out (M, S, PANEL) to start (M,) plus weights (M, N) times x (N, PANEL), float32; M in fours."""
+    """Sets panel `at` of out (M, S, PANEL) to start (M,) plus weights (M, N) times x (N, PANEL); M is whole fours."""
     # A tile's columns of x stay in the nearest cache while the rows pass by.
     for t in range(0, PANEL, TILE):
         for o in range(0, weights.shape[0], _ROWS):

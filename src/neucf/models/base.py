@@ -133,8 +133,8 @@ class Model(ABC):
 def cosines(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Returns the cosines (L, C) of rows (L, D) and (C, D); 0 with a row of zeros, which has no direction."""
     of_left, of_right = (np.maximum(np.sqrt(np.einsum("nd,nd->n", rows, rows)), 1e-30) for rows in (left, right))
-    products: npt.NDArray[np.float32] = left @ right.T
-    return products / of_left[:, None] / of_right
+    found: npt.NDArray[np.float32] = (left @ right.T) / of_left[:, None] / of_right
+    return found
 
 
 def check_indices(name: str, indices: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
