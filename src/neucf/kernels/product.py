@@ -8,13 +8,12 @@ another kernel does not give.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-try:
+with suppress(ImportError):  # see kernels.compile
     from llvmlite import ir
     from llvmlite.binding import get_host_cpu_features
-except ImportError:  # see kernels.compile
-    pass
 
 from neucf.kernels.compile import COMPILED, kernel, numba
 

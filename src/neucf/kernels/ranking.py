@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from neucf.kernels.bits import BLOCK, count, lowest, raise_to, reached
 from neucf.kernels.compile import COMPILED, kernel
 
 Hashes = npt.NDArray[np.uint64]
@@ -23,8 +24,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 _HIDDEN = np.float32(-np.inf)
-_BLOCK = 64
-_BISECTIONS = 7
+_TRIES = 16
 
 
 def mix(values: Any) -> Any:
@@ -84,6 +84,7 @@ def _push(
     Returns:
         The first row that holds a score which is not finite, or -1.
     """
+    lanes = np.empty(BLOCK * (1 + 2 * best_scores.shape[1] // BLOCK), np.float32)
     for row in range(scores.shape[0]):
         line, best, members, person = scores[row], best_scores[row], best_items[row], people[row]
         # Nothing finite times zero is anything but zero; without a branch, the sum vectorises.
@@ -92,8 +93,6 @@ def _push(
             wrong += line[column] * _ZERO
         if wrong != _ZERO:
             return row
-        filling = best[0] == _HIDDEN and num_columns > 4 * len(best)
-        mean, deviation = _spread(line, num_columns) if filling else (_ZERO, _ZERO)
         cursor = cursors[row]
         while cursor < stops[row] and hidden[cursor] < first + num_columns:
             line[hidden[cursor] - first] = _HIDDEN
@@ -104,13 +103,18 @@ def _push(
             for column in range(num_columns):
                 if not permitted[column]:
                     line[column] = _HIDDEN
-        bar = _floor(line, num_columns, len(best), mean, deviation) if filling else best[0]
-        for start in range(0, num_columns, _BLOCK):
-            # Most blocks hold nothing good enough and end here, after a count that vectorises.
-            stop = min(start + _BLOCK, num_columns)
-            if _count_from(line, start, stop, bar) == 0:
-                continue
-            for column in range(start, stop):
+        filling = best[0] == _HIDDEN and num_columns >= 2 * len(lanes)
+        bar = _floor(line, num_columns, len(best), lanes) if filling else best[0]
+        for start in range(0, num_columns, BLOCK):
+            # Most blocks hold nothing good enough and end here.
+            good = (
+                reached(line, start, bar)
+                if start + BLOCK <= num_columns
+                else _reached_of(line, start, num_columns, bar)
+            )
+            while good:
+                column = start + lowest(good)
+                good &= good - np.uint64(1)
                 score, item = line[column], first + column
                 if score < bar or score == _HIDDEN or not _before(score, item, best[0], members[0], person, items):
                     continue
@@ -120,31 +124,39 @@ def _push(
 
 
 @kernel
-def _spread(line: npt.NDArray[np.float32], num_columns: int) -> tuple[Any, Any]:
-    """Returns the mean and the deviation of line[:num_columns]."""
-    total, squares = _ZERO, _ZERO
-    for column in range(np.uint64(num_columns)):
-        total += line[column]
-        squares += line[column] * line[column]
-    mean = total / np.float32(num_columns)
-    return mean, np.sqrt(max(squares / np.float32(num_columns) - mean * mean, _ZERO))
+def _reached_of(line: npt.NDArray[np.float32], start: int, stop: int, bar: Any) -> Any:
+    """Returns what `reached` does of the fewer elements line[start:stop]."""
+    word = np.uint64(0)
+    for column in range(start, stop):
+        if line[column] >= bar:
+            word |= np.uint64(1) << np.uint64(column - start)
+    return word
 
 
 @kernel
-def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, mean: Any, deviation: Any) -> Any:
-    """Returns a score that at least k of line[:num_columns] reach, and few more; -inf where the search finds none.
+def _floor(line: npt.NDArray[np.float32], num_columns: int, k: int, lanes: npt.NDArray[np.float32]) -> Any:
+    """Returns a score that at least k of line[:num_columns] reach, and few more; -inf where none is found.
 
-    A list that is still empty would take in most of what it soon drops again. Counting is cheap beside that, so half
-    a dozen bisections between the mean and 4 deviations above it come first; they needn't be right, only counted.
+    A list that is still empty would take in most of what it soon drops again. Of the greatest of each of L lanes,
+    L > 2k, which `lanes` (L,) is overwritten with, the k-th is such a score; the best of some tries will do.
     """
-    if not _count_from(line, 0, num_columns, mean) >= k:
-        return _HIDDEN
-    low, step = mean, np.float32(2.0) * deviation
-    for _ in range(_BISECTIONS):
-        if _count_from(line, 0, num_columns, low + step) >= k:
-            low += step
-        step *= np.float32(0.5)
-    return low
+    lanes[:] = line[: len(lanes)]
+    for start in range(len(lanes), num_columns - len(lanes) + 1, len(lanes)):
+        for at in range(0, len(lanes), BLOCK):
+            raise_to(lanes, at, line, start + at)
+    floor = _HIDDEN
+    for t in range(0, len(lanes), len(lanes) // _TRIES):
+        floor = lanes[t] if lanes[t] > floor and _count_lanes(lanes, lanes[t]) >= k else floor
+    return floor
+
+
+@kernel
+def _count_lanes(lanes: npt.NDArray[np.float32], bar: Any) -> Any:
+    """Returns how many of `lanes`, whole blocks of BLOCK, are at least `bar`."""
+    found = 0
+    for start in range(0, len(lanes), BLOCK):
+        found += count(reached(lanes, start, bar))
+    return found
 
 
 @kernel
