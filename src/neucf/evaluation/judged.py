@@ -67,7 +67,6 @@ class JudgedPart:
     ) -> Evaluation:
         """Returns the values with their counts and groups; `pairs` are the relevant users and items (N,)."""
         users, values = everyone
-        warm = self.activity[users] > 0
         cold_items = pairs[1][self.popularity[pairs[1]] == 0]
         return Evaluation(
             protocol=protocol,
@@ -76,12 +75,10 @@ class JudgedPart:
             ks=ks,
             users=users,
             values=values,
-            num_cold_users=int((~warm).sum()),
+            num_cold_users=int((self.activity[users] == 0).sum()),
             num_relevant=len(pairs[0]),
             num_cold_relevant=len(cold_items),
             num_cold_items=len(np.unique(cold_items)),
-            warm_users=(users[warm], {name: column[warm] for name, column in values.items()}),
-            warm_items=restricted(self.popularity > 0),
             activity=self.activity,
             popularity=self.popularity,
             restricted=restricted,
@@ -103,9 +100,11 @@ class JudgedPart:
         ).items
 
 
-def pairs_of(part: Interactions) -> npt.NDArray[np.int64]:
-    """Returns user * I + item of each row (N,): a pair as one number."""
-    return part.users.astype(np.int64) * part.num_items + part.items
+def pairs_of(part: Interactions) -> IntArray:
+    """Returns user * I + item of each row (N,): a pair as one number, of half the bits where all fit."""
+    kind = np.dtype(np.int32 if part.num_users * part.num_items < 2**31 else np.int64)
+    pairs: IntArray = part.users.astype(kind) * kind.type(part.num_items) + part.items
+    return pairs
 
 
 def _mask(split: Split, on: str, asked: npt.NDArray[np.int64]) -> csr_array:
@@ -120,8 +119,10 @@ def _mask(split: Split, on: str, asked: npt.NDArray[np.int64]) -> csr_array:
         pairs = pairs[np.concatenate([is_asked[part.users] for part in parts])]
     pairs.sort()
     mask = csr_array((num_users, num_items), dtype=np.bool_)
+    firsts = np.arange(num_users + 1) * num_items
     # Assigned one by one: the constructor would shrink the offsets to int32.
-    mask.indptr = np.searchsorted(pairs, np.arange(num_users + 1) * num_items)
-    mask.indices, mask.data = (pairs % num_items).astype(np.int32), np.ones(len(pairs), np.bool_)
+    mask.indptr = np.searchsorted(pairs, firsts.astype(pairs.dtype))
+    mask.indices = (pairs - np.repeat(firsts[:-1].astype(pairs.dtype), np.diff(mask.indptr))).astype(np.int32)
+    mask.data = np.ones(len(pairs), np.bool_)
     mask.has_sorted_indices = True
     return mask

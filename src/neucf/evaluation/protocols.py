@@ -16,6 +16,7 @@ from neucf.evaluation.metrics import TIES, Values, expected, measure
 from neucf.evaluation.ranking import limited, not_finite, slices
 from neucf.evaluation.report import Evaluation, Group
 from neucf.kernels.compile import num_threads
+from neucf.kernels.grouping import hits_of
 from neucf.recommender import Recommender, to_numpy
 
 # Pairs scored at once in the sampled protocol: with D = 64, gathered vectors of 32 MiB.
@@ -53,15 +54,13 @@ def full_ranking(
     """
     ks = _checked_ks(ks)
     judged = JudgedPart.of(model, split, on)
-    # Pairs as single ascending numbers: a listed item is relevant where its pair is among them.
     relevant = np.sort(pairs_of(judged.part))
-    relevant = relevant[np.diff(relevant, prepend=-1) > 0]
-    users, items = np.divmod(relevant, judged.num_items)
-    asked, counts = np.unique(users, return_counts=True)
+    users, items = np.divmod(relevant[np.diff(relevant, prepend=-1) > 0].astype(np.int64), judged.num_items)
+    # (M+1,) where each user's relevant items start
+    offsets = np.flatnonzero(np.diff(users, prepend=-1, append=split.train.num_users))
+    asked, counts = users[offsets[:-1]], np.diff(offsets)
     lists = judged.lists(asked, ks[-1], seed, threads)
-    listed = asked[:, None] * judged.num_items + lists
-    hits = relevant[np.minimum(np.searchsorted(relevant, listed), len(relevant) - 1)] == listed
-    hits &= lists >= 0
+    hits = hits_of(lists, offsets, items, judged.num_items)
 
     def restricted(flags: npt.NDArray[np.bool_]) -> Group:
         counts = np.bincount(users[flags[items]], minlength=split.train.num_users)[asked]

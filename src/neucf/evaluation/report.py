@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ Group: TypeAlias = tuple[npt.NDArray[np.int64], dict[str, Values]]
 Bucket: TypeAlias = tuple[Range, Group]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
     """One model judged on one part: a value a user and metric.
 
@@ -39,8 +40,6 @@ class Evaluation:
         num_cold_relevant: Those whose item training never saw; they count as misses unless listed.
         num_cold_items: Distinct items among those.
         num_dropped: Candidates left out of given or drawn lists: own positives, repeats, padding.
-        warm_users: Indices of the users training knows, and their values.
-        warm_items: The users with a relevant item that training saw, and their values with only such items relevant.
         activity: (U,) training rows of each user; of one held out, those given as history.
         popularity: (I,) training rows of each item.
         restricted: Given flags (I,), the users with a relevant item among those flagged, and their values with only
@@ -59,8 +58,6 @@ class Evaluation:
     num_relevant: int
     num_cold_relevant: int
     num_cold_items: int
-    warm_users: Group = field(repr=False)
-    warm_items: Group = field(repr=False)
     activity: npt.NDArray[np.int64] = field(repr=False)
     popularity: npt.NDArray[np.int64] = field(repr=False)
     restricted: Callable[[npt.NDArray[np.bool_]], Group] = field(repr=False)
@@ -72,12 +69,24 @@ class Evaluation:
         """M, the users averaged over."""
         return len(self.users)
 
+    @cached_property
+    def warm_users(self) -> Group:
+        """Indices of the users training knows, and their values."""
+        return _rows((self.users, self.values), self.activity[self.users] > 0)
+
+    @cached_property
+    def warm_items(self) -> Group:
+        """The users with a relevant item that training saw, and their values with only such items relevant."""
+        return self.restricted(self.popularity > 0)
+
     def group(self, among: str = "all") -> dict[str, Values]:
         """Returns the values of `all`, `warm_users` or `warm_items`."""
-        groups = {"all": self.values, "warm_users": self.warm_users[1], "warm_items": self.warm_items[1]}
+        groups = ("all", "warm_users", "warm_items")
         if among not in groups:
             raise ConfigError(f"`among` must be one of {', '.join(groups)}; got {among!r}.")
-        return groups[among]
+        if among == "all":
+            return self.values
+        return self.warm_users[1] if among == "warm_users" else self.warm_items[1]
 
     def mean(self, name: str, among: str = "all") -> float:
         """Returns a metric's mean over users; NaN where the group is empty."""

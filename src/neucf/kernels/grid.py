@@ -72,12 +72,14 @@ class Factors:
 
     def people(self, rows: slice) -> tuple[Floats, Floats, Floats]:
         """Returns the rest: p, a one for b after it, and a of some people, padded, their number too; k."""
-        users = np.asarray(self.users[rows], np.float32)
-        with_bias = np.zeros((len(users), users.shape[1] + (self.item_bias is not None)), np.float32)
-        with_bias[:, : users.shape[1]] = users
-        with_bias[:, users.shape[1] :] = 1
+        users, size = self.users[rows], self.users.shape[1]
+        shape = fours(len(users)), fours(size + (self.item_bias is not None))
+        with_bias: Floats = zeros_aligned(shape[0] * shape[1]).reshape(shape)
+        with_bias[: len(users), :size] = users
+        if self.item_bias is not None:
+            with_bias[: len(users), size] = 1
         half = np.zeros((len(users), 0), np.float32) if self.user_half is None else self.user_half[rows]
-        return pad(with_bias), pad(half), pad(np.zeros(0, np.float32) if self.top is None else self.top)
+        return with_bias, pad(half), pad(np.zeros(0, np.float32) if self.top is None else self.top)
 
 
 def fours(size: int) -> int:

@@ -71,3 +71,18 @@ def grouped(users, items, weights, num_users, num_items):
             at[user] += 1
         start = next_free[item]
     return indptr, columns, values
+
+
+@kernel
+def hits_of(lists, offsets, items, num_items):
+    """Returns whether each item of lists (M, K), -1 for none, is one of items[offsets[row]:offsets[row + 1]]."""
+    hits = np.zeros(lists.shape, np.bool_)
+    wanted = np.zeros(num_items, np.bool_)
+    for row in range(len(lists)):
+        for item in items[offsets[row] : offsets[row + 1]]:
+            wanted[item] = True
+        for place in range(lists.shape[1]):
+            hits[row, place] = lists[row, place] >= 0 and wanted[lists[row, place]]
+        for item in items[offsets[row] : offsets[row + 1]]:
+            wanted[item] = False
+    return hits
