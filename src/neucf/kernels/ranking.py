@@ -107,11 +107,7 @@ def _push(
         bar = _floor(line, num_columns, len(best), lanes) if filling else best[0]
         for start in range(0, num_columns, BLOCK):
             # Most blocks hold nothing good enough and end here.
-            good = (
-                reached(line, start, bar)
-                if start + BLOCK <= num_columns
-                else _reached_of(line, start, num_columns, bar)
-            )
+            good = _reached_of(line, start, num_columns, bar)
             while good:
                 column = start + lowest(good)
                 good &= good - np.uint64(1)
@@ -125,7 +121,9 @@ def _push(
 
 @kernel
 def _reached_of(line: npt.NDArray[np.float32], start: int, stop: int, bar: Any) -> Any:
-    """Returns what `reached` does of the fewer elements line[start:stop]."""
+    """Returns what `reached` does, of the fewer elements line[start:stop] at the end."""
+    if start + BLOCK <= stop:
+        return reached(line, start, bar)
     word = np.uint64(0)
     for column in range(start, stop):
         if line[column] >= bar:
