@@ -19,9 +19,9 @@ from neucf.kernels.sampling import uniform_negative
 
 BPR, BCE = 0, 1
 # Pairs whose rows are asked for before they are needed.
-AHEAD = 8
+AHEAD = 4
 # Floats of a row that are asked for; the processor itself fetches what follows them.
-FETCHED, LINE = 64, 16
+FETCHED, LINE = 128, 16
 
 
 @inlined
@@ -31,6 +31,36 @@ def score(user_factors, user, item_factors, item_bias, item):
     for d in range(item_factors.shape[1]):
         total += user_factors[user, d] * item_factors[item, d]
     return total + item_bias[item]
+
+
+@inlined
+def best_of(user_factors, user, item_factors, item_bias, drawn, slot, first, last):
+    """Returns the best scored of drawn[slot, first:last], the last of equals.
+
+    Four are scored in one pass, so that the user's row is loaded once for them and their sums overlap; the last item
+    fills up the last four.
+    """
+    best, highest = drawn[slot, first], np.float32(-np.inf)
+    for draw in range(first, last, 4):
+        a, b = drawn[slot, draw], drawn[slot, min(draw + 1, last - 1)]
+        c, d = drawn[slot, min(draw + 2, last - 1)], drawn[slot, min(draw + 3, last - 1)]
+        of_a, of_b, of_c, of_d = item_bias[a], item_bias[b], item_bias[c], item_bias[d]
+        for k in range(item_factors.shape[1]):
+            value = user_factors[user, k]
+            of_a += value * item_factors[a, k]
+            of_b += value * item_factors[b, k]
+            of_c += value * item_factors[c, k]
+            of_d += value * item_factors[d, k]
+        # Comparing sends a NaN on into the loss
+        if not of_b <= of_a:
+            a, of_a = b, of_b
+        if not of_d <= of_c:
+            c, of_c = d, of_d
+        if not of_c <= of_a:
+            a, of_a = c, of_c
+        if not of_a <= highest:
+            best, highest = a, of_a
+    return best
 
 
 @inlined
@@ -158,14 +188,12 @@ def sweep(
                 user, slot = pair_users[x], x % AHEAD
                 items[0] = pair_items[x]
                 for k in range(num_negatives):
-                    best = drawn[slot, k * hardness]
+                    first_draw = k * hardness
+                    items[1 + k] = drawn[slot, first_draw]
                     if hardness > 1:
-                        highest = score(user_factors, user, item_factors, item_bias, best)
-                        for draw in range(k * hardness + 1, (k + 1) * hardness):
-                            logit = score(user_factors, user, item_factors, item_bias, drawn[slot, draw])
-                            if not logit <= highest:
-                                best, highest = drawn[slot, draw], logit
-                    items[1 + k] = best
+                        items[1 + k] = best_of(
+                            user_factors, user, item_factors, item_bias, drawn, slot, first_draw, first_draw + hardness
+                        )
                 if loss_kind == BPR and num_negatives == 1:
                     summed += bpr_step(
                         user_factors, user, item_factors, item_bias, use_bias, items[0], items[1], lr, reg
@@ -177,10 +205,11 @@ def sweep(
             ahead = x + AHEAD
             if ahead < num_pairs:
                 slot = ahead % AHEAD
+                first_row, last_row = indptr[pair_users[ahead]], indptr[pair_users[ahead] + 1]
                 for d in range(0, min(size, FETCHED), LINE):
                     prefetch(item_factors, pair_items[ahead], d)
                 for draw in range(num_negatives * hardness):
-                    state, item = uniform_negative(state, num_items, indptr, positives, bits, pair_users[ahead])
+                    state, item = uniform_negative(state, num_items, positives, bits, first_row, last_row)
                     drawn[slot, draw] = item
                     for d in range(0, min(size, FETCHED), LINE):
                         prefetch(item_factors, item, d)
