@@ -12,10 +12,10 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from platformdirs import user_cache_path
@@ -136,18 +136,46 @@ def torch_threads(threads: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def _hold_torch() -> None:
+@contextmanager
+def _torch_alone() -> Iterator[None]:
     # The count that matrix products go by is each thread's own, by default every core.
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
+    if "torch" not in sys.modules:
+        yield
+        return
+    with torch_threads(1):
+        yield
 
 
 def spread(function: Callable[[T], R], blocks: Iterable[T], threads: int) -> list[R]:
     """Calls `function` on each block from `threads` threads; results in block order.
 
-    With one thread everything runs in the caller, in order. Torch keeps to one thread in each.
+    The caller is one of the threads: it is at work at once, on its own core, while others only start. With one thread
+    everything runs in order. Torch keeps to one thread in each. After an error no further block is begun.
     """
     if threads == 1:
         return [function(block) for block in blocks]
-    with ThreadPoolExecutor(threads, "neucf", _hold_torch) as pool:
-        return list(pool.map(function, blocks))
+    blocks = list(blocks)
+    results: dict[int, R] = {}
+    errors: list[BaseException] = []
+    # Who takes a place from it holds the interpreter's lock
+    left = iter(range(len(blocks)))
+
+    def work() -> None:
+        try:
+            with _torch_alone():
+                for at in left:
+                    results[at] = function(blocks[at])
+        except BaseException as error:
+            errors.append(error)
+            for _ in left:
+                pass
+
+    helpers = [Thread(target=work, name="neucf") for _ in range(min(threads, len(blocks)) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
+    return [results[at] for at in range(len(blocks))]
