@@ -11,6 +11,7 @@ from planted import planted
 from test_catalogue import TRAIN, by_definition
 
 from neucf import MODELS
+from neucf.data.interactions import Interactions
 from neucf.errors import ConfigError
 from neucf.recommender import to_numpy
 from neucf.training import pool_loss
@@ -18,19 +19,20 @@ from neucf.training.catalogue_loss import item_log_weights, product_softmax
 
 CPU = torch.device("cpu")
 POPULARITY = np.bincount(TRAIN.items, minlength=TRAIN.num_items)
-WEIGHTS = item_log_weights(POPULARITY, -0.7, CPU)
+WEIGHTS = item_log_weights(TRAIN, -0.7, CPU)
 
 
 def test_weights_by_hand() -> None:
-    # ln 1, ln 2, ln 4, times 1/2, less the largest
-    found = item_log_weights(np.array([0, 1, 3]), 0.5, CPU)
+    # Items with 0, 1 and 3 positives: ln 1, ln 2, ln 4, times 1/2, less the largest
+    train = Interactions.from_arrays([0, 0, 1, 2], [1, 2, 2, 2], user_ids=range(3), item_ids=range(3))
+    found = item_log_weights(train, 0.5, CPU)
     assert found is not None
     assert found.tolist() == pytest.approx([-np.log(2), -np.log(2) / 2, 0])
     # Times -1/2 the largest is that of the item nobody has
-    turned = item_log_weights(np.array([0, 1, 3]), -0.5, CPU)
+    turned = item_log_weights(train, -0.5, CPU)
     assert turned is not None
     assert turned.tolist() == pytest.approx([0, -np.log(2) / 2, -np.log(2)])
-    assert item_log_weights(np.array([0, 1, 3]), 0.0, CPU) is None
+    assert item_log_weights(train, 0.0, CPU) is None
 
 
 # Of vectors whose logits are safe to exponentiate, and of some whose are not
@@ -87,3 +89,8 @@ def test_lists_lean_to_the_popular_below_zero_and_away_above(name: str, settings
 def test_where_no_softmax_over_items_trains_it_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="`item_power` weighs items in a softmax"):
         MODELS["mf"](item_power=-0.1, **wrong).fit(TRAIN)
+
+
+def test_lightgcn_refuses_it_without_a_softmax() -> None:
+    with pytest.raises(ConfigError, match="`item_power` weighs items in a softmax; got -0.1 with loss=bpr"):
+        MODELS["lightgcn"](item_power=-0.1, loss="bpr").fit(TRAIN)

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from neucf.data.interactions import Interactions
-from neucf.errors import ArtifactError, NotFittedError
+from neucf.errors import ArtifactError, ConfigError, NotFittedError
 from neucf.kernels.compile import num_threads, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Tunable
@@ -100,6 +100,11 @@ class LightGCN(TrainedModel):
         """Trains; with `valid` the embeddings of the best epoch are kept and training stops early."""
         del device
         config = self.config
+        if config.item_power != 0 and config.loss != "softmax":
+            raise ConfigError(
+                f"`item_power` weighs items in a softmax; got {config.item_power:g} with loss={config.loss}. "
+                "Leave it at 0."
+            )
         # Waking other threads costs more than a small graph
         count = num_threads(threads) if len(train) * config.dim >= _WORTH_THREADS else 1
         with torch_threads(count):
@@ -175,8 +180,7 @@ class LightGCN(TrainedModel):
         return net, config
 
     def _log_weights(self) -> Tensor | None:
-        counts = np.diff(self._graph.sides[1][0])
-        return item_log_weights(counts, self.config.item_power, torch.device("cpu"))
+        return item_log_weights(self.train, self.config.item_power, torch.device("cpu"))
 
     def _pass_items(self) -> Floats:
         """Returns what each item adds to a new neighbour (I, D): its layers 0..K-1 over K + 1 and its root degree."""

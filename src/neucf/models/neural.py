@@ -113,10 +113,7 @@ class NeuralModel(TrainedModel):
         return fold_in(self.net, self.config, self._check_histories(histories), log_weights=self._log_weights())
 
     def _log_weights(self) -> Tensor | None:
-        if self.config.item_power == 0:
-            return None
-        counts = np.bincount(self.train.items, minlength=self.train.num_items)
-        return item_log_weights(counts, self.config.item_power, next(self.net.parameters()).device)
+        return item_log_weights(self.train, self.config.item_power, next(self.net.parameters()).device)
 
     def item_embeddings(self) -> npt.NDArray[np.float32] | None:
         """Returns the rows of the item tables (I, D) side by side, each table's of mean length 1, biases left out."""

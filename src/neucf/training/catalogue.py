@@ -81,8 +81,7 @@ class CatalogueEngine:
             limit = min(limit, _PRODUCTS // self.num_items)
         self.users_a_batch = int(np.clip(np.ceil(wanted), 1, max(1, limit)))
         self.dtype = catalogue_dtype(precision, device)
-        counts = np.bincount(train.items, minlength=train.num_items)
-        self.log_weights = item_log_weights(counts, item_power, device)
+        self.log_weights = item_log_weights(train, item_power, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
         table_weights = {id(table.embedding.weight) for table in self.tables}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neucf.data.vocabulary import IntArray
+from neucf.data.interactions import Interactions
 
 Precision: TypeAlias = Literal["auto", "float32", "bf16"]
 # What tuning looks among, 0 going by the catalogue's size (`temperature_for`).
@@ -153,14 +154,15 @@ def grid_softmax(logits: Tensor, rows: Tensor, items: Tensor) -> Tensor:
     return loss
 
 
-def item_log_weights(counts: IntArray, power: float, device: torch.device) -> Tensor | None:
-    """Returns power ln(1 + n) of each item's train positives n (I,), up to a constant; None where power is 0.
+def item_log_weights(train: Interactions, power: float, device: torch.device) -> Tensor | None:
+    """Returns power ln(1 + n) of each item's positives n in train (I,), up to a constant; None where power is 0.
 
     Added to the logits in training and nowhere else, it is what the logits make up for: below 0 they lean to the
     popular, above 0 away from them (logit adjustment, Menon et al. 2021, equation 10).
     """
     if power == 0:
         return None
+    counts = np.bincount(train.items, minlength=train.num_items)
     logs = power * torch.from_numpy(counts).to(device, torch.float32).log1p()
     # Not above 0, so that no sum of powers overflows
     return logs - logs.max()

@@ -91,8 +91,7 @@ class GraphEngine:
         self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
         self.whole = loss == "softmax" and negatives == 0
         self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
-        degrees = np.bincount(train.items, minlength=train.num_items)
-        self.log_weights = item_log_weights(degrees, item_power, torch.device("cpu"))
+        self.log_weights = item_log_weights(train, item_power, torch.device("cpu"))
         self.dtype = catalogue_dtype(precision, torch.device("cpu"))
         self.sampler = NegativeSampler(
             train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
