@@ -92,5 +92,5 @@ def test_where_no_softmax_over_items_trains_it_is_refused(wrong: dict[str, str])
 
 
 def test_lightgcn_refuses_it_without_a_softmax() -> None:
-    with pytest.raises(ConfigError, match="`item_power` weighs items in a softmax; got -0.1 with loss=bpr"):
+    with pytest.raises(ConfigError, match=r"`item_power` weighs items in a softmax; got -0\.1 with loss=bpr"):
         MODELS["lightgcn"](item_power=-0.1, loss="bpr").fit(TRAIN)
