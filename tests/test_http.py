@@ -150,6 +150,29 @@ def test_a_users_events_can_be_erased(client: TestClient) -> None:
     is_problem(client.get("/v1/users/gone/recommendations"), 404)
 
 
+def test_lists_made_from_events_go_with_them(
+    client: TestClient, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    service = backend.live(None).service
+    recommend = service.recommend_histories
+
+    def counted(histories: Any, **options: Any) -> Any:
+        found.append(histories.shape[0])
+        return recommend(histories, **options)
+
+    monkeypatch.setattr(service, "recommend_histories", counted)
+
+    def ask() -> list[Any]:
+        post(client, "gone", 100, "a")
+        return ids(client.get("/v1/users/gone/recommendations"))
+
+    first = ask()
+    assert (ask(), found) == (first, [1])
+    client.delete("/v1/users/gone/events")
+    assert (ask(), found) == (first, [1, 1])
+
+
 @pytest.mark.parametrize("user", ["a/b", "../..", "ü 50%", "x/recommendations", "42", "a?b#c", "\U0001f600"])
 def test_any_text_may_be_a_user(client: TestClient, user: str) -> None:
     from urllib.parse import quote

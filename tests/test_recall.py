@@ -38,3 +38,15 @@ def test_what_failed_is_not_kept():
     with pytest.raises(ValueError):
         recall.answers("a", fail)
     assert recall.answers("a", lambda _places: ["A"]) == ["A"]
+
+
+def test_nothing_is_kept_that_was_found_before_it_was_cleared():
+    recall = Recall(4)
+    recall.answers("a", lambda _places: ["old"])
+
+    def find(_places):
+        recall.clear()
+        return ["under way"]
+
+    assert recall.answers("b", find) == ["under way"]
+    assert recall.answers("ab", lambda places: ["new" for _ in places]) == ["new", "new"]

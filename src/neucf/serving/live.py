@@ -165,6 +165,10 @@ class Live:
         answers = self._recall.answers(keys, find)
         return [replace(answer, user_id=person.user_id) for person, answer in zip(people, answers, strict=True)]
 
+    def forget(self) -> None:
+        """Drops the lists kept of people with histories."""
+        self._recall.clear()
+
     def similar(self, item_id: str, options: Options) -> Similar:
         """Returns the items most similar to one of the catalogue, by its text form."""
         k = min(options.k, len(self.item_ids) - 1)

@@ -20,6 +20,7 @@ class Recall(Generic[A]):
         self._size, self._lock = size, threading.Lock()
         # The one asked for longest ago comes first.
         self._kept: dict[Hashable, A] = {}
+        self._times_cleared = 0
 
     def answers(self, keys: Sequence[Hashable], find: Callable[[list[int]], Sequence[A]]) -> list[A]:
         """Returns the answers to B questions.
@@ -30,14 +31,23 @@ class Recall(Generic[A]):
         """
         with self._lock:
             answers = {key: self._kept[key] for key in keys if key in self._kept}
+            times_cleared = self._times_cleared
         # The same question twice is worked out once.
         missing = {key: place for place, key in enumerate(keys) if key not in answers}
         if missing:
             answers |= zip(missing, find(list(missing.values())), strict=True)
         with self._lock:
+            if times_cleared != self._times_cleared:
+                return [answers[key] for key in keys]
             for key, answer in answers.items():
                 self._kept.pop(key, None)
                 self._kept[key] = answer
             for key in list(self._kept)[: max(len(self._kept) - self._size, 0)]:
                 del self._kept[key]
         return [answers[key] for key in keys]
+
+    def clear(self) -> None:
+        """Forgets all answers, and those that are being found."""
+        with self._lock:
+            self._kept.clear()
+            self._times_cleared += 1

@@ -52,8 +52,7 @@ async def add_event(request: Request, body: schemas.EventBody) -> Response:
 )
 async def erase_events(request: Request, user_id: PathId) -> Response:
     """Erase all events of a user. A run trained on them holds them still: train it anew."""
-    backend = backend_of(request)
-    erased = await backend.call(lambda: backend.store.erase(user_id))
+    erased = await backend_of(request).erase(user_id)
     return json_response({"user_id": user_id, "erased": erased})
 
 

@@ -95,6 +95,17 @@ class Backend:
         """Keeps an event; returns once it is on the disk."""
         return await self._writes.ask(event)
 
+    async def erase(self, user_id: str) -> int:
+        """Removes all events of a user, and the lists kept that were made from them; returns how many events."""
+
+        def erase() -> int:
+            num_erased = self.store.erase(user_id)
+            for live in self.runs.values():
+                live.forget()
+            return num_erased
+
+        return await self.call(erase)
+
     async def reload(self) -> Runs:
         """Opens the runs anew and serves them from the next request on; raises what opening them raises."""
         async with self._reloading:
