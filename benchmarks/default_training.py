@@ -48,9 +48,9 @@ def measure(path: Path, model: str, threads: int) -> dict[str, Any]:
     """Trains by the command line, anew on train and validation too, and returns what it took."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-m", "neucf", "train", path, "--model", model, "--threads", str(threads)]
+        command = [sys.executable, "-m", "neucf", "train", str(path), "--model", model, "--threads", str(threads)]
         start = time.perf_counter()
-        subprocess.run([*command, "--split", f"random:{1 - VALID}/{VALID}/0", "--refit", "--out", run], check=True)
+        subprocess.run([*command, "--split", f"random:{1 - VALID}/{VALID}/0", "--refit", "--out", str(run)], check=True)
         wall = time.perf_counter() - start
         manifest = json.loads((run / "manifest.json").read_text())
     fits = manifest["fits"]

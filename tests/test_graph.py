@@ -203,3 +203,36 @@ def test_a_new_user_moves_towards_what_they_chose(monkeypatch: pytest.MonkeyPatc
     moved = likelihood()
     monkeypatch.setattr(foldin, "STEPS", 0)
     assert moved > likelihood() + 0.02
+
+
+def test_an_items_score_is_the_cosine_times_its_length_to_a_power() -> None:
+    model = MODELS["lightgcn"](dim=4, layers=2, epochs=2, length_power=0.5).fit(TRAIN, threads=1)
+    arrays = model.arrays()
+    embeddings = np.vstack([arrays["user_embeddings"], arrays["item_embeddings"]]).astype(np.float64)
+    propagated = mean_map(TRAIN, 2) @ embeddings
+    lengths = np.linalg.norm(propagated, axis=1)
+    expected = propagated[:U] @ propagated[U:].T / lengths[:U, None] / lengths[U:] ** 0.5
+    np.testing.assert_allclose(to_numpy(model.score(np.arange(U))), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_the_length_counts_in_scores_alone() -> None:
+    """What training and fold-in optimise are the cosines."""
+    plain, bent = (
+        MODELS["lightgcn"](dim=4, epochs=4, length_power=power).fit(TRAIN, threads=1) for power in (0.0, 0.5)
+    )
+    np.testing.assert_array_equal(plain.arrays()["item_embeddings"], bent.arrays()["item_embeddings"])
+    lengths = np.linalg.norm(bent.factors()[1], axis=1) ** 2  # type: ignore[attr-defined]
+    for score in ("score", "score_history"):
+        asked = np.arange(U) if score == "score" else TRAIN.csr()
+        cosines, scores = (to_numpy(getattr(model, score)(asked)) for model in (plain, bent))
+        np.testing.assert_allclose(scores, cosines * lengths**0.5, rtol=1e-3, atol=1e-5)
+    graphs = [engine(cosine=True, length_power=power) for power in (0.0, 0.5)]
+    assert graphs[0].valid_loss(HELD) == pytest.approx(graphs[1].valid_loss(HELD))
+
+
+def test_a_length_counts_where_training_goes_by_cosines_alone() -> None:
+    plain, bent = (
+        MODELS["lightgcn"](dim=4, epochs=2, cosine=False, length_power=power).fit(TRAIN, threads=1)
+        for power in (0.0, 0.5)
+    )
+    np.testing.assert_array_equal(plain.score(np.arange(U)), bent.score(np.arange(U)))

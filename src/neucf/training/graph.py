@@ -64,12 +64,13 @@ class GraphEngine:
         seed: Draws these, and keys order and negatives.
         threads: Threads that share the graph's rows.
         item_power: Exponent of its train positives by which an item weighs in the softmax.
+        length_power: Exponent of an item's length in `factors`, where training goes by cosines.
         precision: Of products over the whole catalogue.
 
     Attributes:
         users: (U, D) of layer 0.
         items: (I, D) of layer 0.
-        factors: (U, D) and (I, D) as propagated after the last epoch, which logits are products of.
+        factors: (U, D) and (I, D) as propagated after the last epoch, which scores are products of.
     """
 
     name = "compiled-graph" if COMPILED else "scipy-graph"
@@ -77,7 +78,7 @@ class GraphEngine:
     def __init__(
         self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
         negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
-        item_power: float = 0.0, precision: Precision = "auto",
+        item_power: float = 0.0, length_power: float = 0.0, precision: Precision = "auto",
     ) -> None:  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         tables = [
@@ -88,7 +89,7 @@ class GraphEngine:
         self.graph = Graph(train, layers, threads)
         self.factors = (np.empty_like(self.users), np.empty_like(self.items))
         self.loss_name, self.loss, self.temperature = loss, make_loss(loss, temperature), temperature
-        self.cosine, self.batch_size, self.seed = cosine, batch_size, seed
+        self.cosine, self.length_power, self.batch_size, self.seed = cosine, length_power, batch_size, seed
         self.whole = loss == "softmax" and negatives == 0
         self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
         self.log_weights = item_log_weights(train, item_power, torch.device("cpu"))
@@ -159,8 +160,9 @@ class GraphEngine:
 
     def refresh(self) -> None:
         """Propagates the embeddings as they are now into `factors`."""
-        for table, propagated in zip(self.factors, self.graph.propagate(self.users, self.items), strict=True):
-            table[:] = unit_rows(propagated) if self.cosine else propagated
+        propagated = self.graph.propagate(self.users, self.items)
+        for table, rows, power in zip(self.factors, propagated, (0.0, self.length_power), strict=True):
+            table[:] = unit_rows(rows, power) if self.cosine else rows
 
     def state(self) -> State:
         """Returns copies of the embeddings and of Adam's moments."""

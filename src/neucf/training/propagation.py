@@ -75,10 +75,11 @@ def inverse_roots(degrees: npt.NDArray[Any]) -> Floats:
     return roots
 
 
-def unit_rows(table: Floats) -> Floats:
-    """Returns rows (R, D) of length 1, as torch's `normalize` has them."""
+def unit_rows(table: Floats, power: float = 0.0) -> Floats:
+    """Returns rows (R, D) of length 1, as torch's `normalize` has them; or of their length to a power."""
     lengths: Floats = np.maximum(np.linalg.norm(table, axis=1, keepdims=True), np.float32(1e-12))
-    return table / lengths
+    rows = table / lengths
+    return rows * lengths ** np.float32(power) if power else rows
 
 
 def _half(matrix: csr_array) -> tuple[Ints, npt.NDArray[np.int32]]:
