@@ -36,7 +36,7 @@ _POOL = 1024
 class LightGCNConfig(TrainedConfig):
     """Settings of lightgcn."""
 
-    dim: Annotated[int, Tunable(16, 256, log=True)] = Field(128, ge=1, le=4096, description="Length D of an embedding.")
+    dim: Annotated[int, Tunable(32, 512, log=True)] = Field(256, ge=1, le=4096, description="Length D of an embedding.")
     layers: Annotated[int, Tunable(1, 4)] = Field(2, ge=1, le=64, description="Propagations K over the graph.")
     loss: LossName = Field("softmax", description="What training minimises.")
     temperature: Annotated[float, Tunable(choices=TEMPERATURES, when=("loss", "softmax"))] = Field(
@@ -76,7 +76,8 @@ class LightGCNConfig(TrainedConfig):
     )
     batch_size: int = Field(0, ge=0, description="Positives a step, of whole users; 0 makes about 40 steps an epoch.")
     init_std: float = Field(0.1, gt=0, description="Deviation of the initial embeddings.")
-    epochs: Annotated[int, Tunable(20, 80, log=True)] = Field(20, ge=1, description="Horizon of the schedule.")
+    # The wider, the fewer it takes: D = 128 and 20 epochs cost the same and are 2 % worse on gowalla.
+    epochs: Annotated[int, Tunable(8, 64, log=True)] = Field(10, ge=1, description="Horizon of the schedule.")
     eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
 
 
