@@ -128,11 +128,12 @@ class LightGCN(TrainedModel):
             self._train, self.engine, self._graph = train, engine.name, engine.graph
             self._embeddings, self._factors = (engine.users, engine.items), engine.factors
             self._passed: Floats | None = None
+            self._directions: Floats | None = None
             self.best_epoch = self.run_epochs(
                 engine, valid, monitor, seed=seed, threads=threads,
                 rate=lambda done: config.lr * max(1 - done / config.epochs, 0.0),
             )  # fmt: skip
-        self._passed = self._pass_items()
+        self._passed, self._directions = self._pass_items(), self._item_directions()
         return self
 
     def factors(self) -> tuple[Floats, Floats, None]:
@@ -183,7 +184,7 @@ class LightGCN(TrainedModel):
         if self.config.cosine:
             factors = (unit_rows(factors[0]), unit_rows(factors[1], self.config.length_power))
         self._factors = factors
-        self._passed = self._pass_items()
+        self._passed, self._directions = self._pass_items(), self._item_directions()
         return self
 
     def _frozen(self) -> tuple[MFNet, MFConfig]:
@@ -192,9 +193,14 @@ class LightGCN(TrainedModel):
         settings = {key: getattr(own, key) for key in ("dim", "loss", "temperature", "cosine")}
         config = MF(**settings, negatives=own.negatives or 1).config
         net = MFNet(1, 1, config, torch.Generator())
-        items = self.factors()[1]
-        net.item_embedding = nn.Embedding.from_pretrained(torch.from_numpy(unit_rows(items) if own.cosine else items))
+        items = self._item_directions() if self._directions is None else self._directions
+        net.item_embedding = nn.Embedding.from_pretrained(torch.from_numpy(items))
         return net, config
+
+    def _item_directions(self) -> Floats:
+        """Returns what training takes for items (I, D): by cosines their factors at length 1."""
+        items = self.factors()[1]
+        return unit_rows(items) if self.config.cosine and self.config.length_power else items
 
     def _log_weights(self) -> Tensor | None:
         return item_log_weights(self.train, self.config.item_power, torch.device("cpu"))
