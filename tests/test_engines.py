@@ -18,8 +18,10 @@ from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP
 from neucf.models.neumf import NeuMF
 from neucf.recommender import to_numpy
+from neucf.training import engines
 from neucf.training.engines import TorchEngine
 from neucf.training.losses import LossName
+from neucf.training.recording import Fixed
 from neucf.training.sampling import Negatives, NegativeSampler
 
 TRAIN, _ = planted()
@@ -155,8 +157,8 @@ def test_hard_negatives_are_the_best_scored_of_their_draws() -> None:
     net = fresh()
     hard = engine(net, "bpr")
     hard.hardness = 4
-    drawn = hard.sampler.draw(USERS, POSITIVES, 1, 0, 12).items.view(1, 3, 4)
-    chosen = hard._negatives(USERS, POSITIVES, 1, 0).items
+    draws = hard.sampler.draw(USERS, POSITIVES, 1, 0, 12)
+    chosen, drawn = hard.hardest(USERS, draws).items, draws.items.view(1, 3, 4)
     scores = net(USERS.view(1, 1, 1), drawn)
     assert torch.equal(chosen, drawn.gather(-1, scores.argmax(-1, keepdim=True)).squeeze(-1))
 
@@ -171,6 +173,70 @@ def test_both_engines_reach_the_same_quality() -> None:
         scores = to_numpy(model.score(np.arange(TRAIN.num_users)))
         gaps.append(float(scores[own].mean() - scores[~own].mean()))
     assert gaps[0] == pytest.approx(gaps[1], rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popularity"])
+def test_negatives_of_many_batches_drawn_at_once_are_those_of_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = torch.randperm(len(TRAIN), generator=torch.Generator().manual_seed(3))
+    drawn = []
+    for at_once in (1 << 22, 1):
+        monkeypatch.setattr(engines, "_DRAWN", at_once)
+        batches = list(engine(fresh(), "bpr", sampler=kind)._batches(order, 2))
+        assert [len(users) for users, _, _ in batches][:-1] == [4] * (len(batches) - 1)
+        drawn.append(torch.cat([negatives.items for _, _, negatives in batches]))
+    assert torch.equal(*drawn)
+    assert drawn[0].shape == (len(TRAIN), 3)
+
+
+class Recorder:
+    """Stands for CUDA's: a replay runs the step again, on what lies in the memory that the recording knew."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails, self.run_, self.recorded, self.replayed = fails, 0, 0, 0
+
+    def run(self, step: Fixed) -> Tensor:
+        self.run_ += 1
+        return step()
+
+    def record(self, step: Fixed) -> Fixed:
+        if self.fails:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        self.recorded += 1
+
+        def replay() -> Tensor:
+            self.replayed += 1
+            return step()
+
+        return replay
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "shared", "in-batch"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_recorded_steps_move_as_others_do(optimizer: str, sampler: str) -> None:
+    plain, recorded = (engine(fresh(), "bce", optimizer, sampler) for _ in range(2))
+    plain.batch_size = recorded.batch_size = 7
+    recorder = Recorder()
+    recorded.record(recorder)
+    whole, rest = divmod(len(TRAIN), 7)
+    assert rest, "the last batch must be a smaller one"
+    for epoch in (1, 2):
+        losses = [each.run_epoch(epoch, lambda done: 0.02 * (1 - done)) for each in (plain, recorded)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        # A checkpoint's moments lie elsewhere: the next epoch records anew
+        recorded.load_state(recorded.state())
+    assert (recorder.run_, recorder.recorded, recorder.replayed) == (6, 2, 2 * (whole - 3))
+    for one, other in zip(plain.net.parameters(), recorded.net.parameters(), strict=True):
+        # A rate that is a tensor has seven digits
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_step_that_cannot_be_recorded_is_taken_as_it_is() -> None:
+    plain, recorded = (engine(fresh(), "bpr", "adam") for _ in range(2))
+    recorded.record(Recorder(fails=True))
+    with pytest.warns(RuntimeWarning, match="without a CUDA graph"):
+        loss = recorded.run_epoch(1, lambda _: 0.02)
+    assert loss == plain.run_epoch(1, lambda _: 0.02)
+    assert not any(group["capturable"] for group in recorded.optimizers[0].param_groups)
 
 
 def test_clipping_bounds_the_step() -> None:

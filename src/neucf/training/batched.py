@@ -25,9 +25,10 @@ from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Places, Terms, Values, visit
 from neucf.kernels.sampling import by_batch, compact
 from neucf.kernels.tower import padded
 from neucf.training.batch_state import Buffers, Floats, Ints, Moments
-from neucf.training.engines import State, diverged, penalty_shares, valid_loss
+from neucf.training.engines import State, diverged, valid_loss
 from neucf.training.losses import LossName, make_loss
 from neucf.training.nets import Net, Table
+from neucf.training.penalties import penalty_shares
 from neucf.training.sampling import NegativeSampler
 
 LOSS_KINDS: dict[LossName, int] = {"bpr": BPR, "bce": BCE, "softmax": SOFTMAX}

@@ -20,7 +20,7 @@ from neucf.training.catalogue_loss import (
 )
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
-from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
+from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable, set_rate
 from neucf.training.pages import kept_pages
 from neucf.training.pool_loss import count_guide, part_guide, pool_softmax, product_terms
 
@@ -120,9 +120,8 @@ class CatalogueEngine:
         self._add_penalties(torch.from_numpy(users).to(self.device), items, counts)
         if self.clip > 0:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+        set_rate(self.optimizers, lr)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
             optimizer.step()
         self.net.after_step()
         return float(loss.detach()), len(items)

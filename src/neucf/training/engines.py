@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -14,10 +14,15 @@ from neucf.errors import TrainingError
 from neucf.training.catalogue_loss import Precision
 from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
-from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable
+from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable, set_rate
+from neucf.training.penalties import add_row_penalty, penalty_shares
+from neucf.training.recording import CudaRecorder, RecordedStep, Recorder, Step
 from neucf.training.sampling import Negatives, NegativeSampler
 
 State: TypeAlias = dict[str, Any]
+
+# Negatives drawn at once: each draw of a device's waits for it, to see whether any fell on a positive.
+_DRAWN = 1 << 22
 
 
 class Engine(Protocol):
@@ -45,6 +50,8 @@ class Engine(Protocol):
 
 class TorchEngine:
     """Mini-batches through autograd, on any device; the oracle of the compiled engines.
+
+    On CUDA everything lies on the device, and steps that can be are replayed from a CUDA graph.
 
     Args:
         net: What is trained, already on `device`.
@@ -96,6 +103,14 @@ class TorchEngine:
         for table in self.tables:
             table.embedding.sparse = self.sparse
         self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
+        self.move: Step = self._move
+        draws = any(getattr(module, "dropout", 0) > 0 for module in net.modules())
+        if self.device.type == "cuda" and optimizer in ("adam", "adamw") and not draws:
+            self.record(CudaRecorder(self.device))
+
+    def record(self, recorder: Recorder) -> None:
+        """Has all but the first steps replayed by `recorder`."""
+        self.move = RecordedStep(self._move, self.optimizers, recorder)
 
     @property
     def samples_per_epoch(self) -> int:
@@ -106,41 +121,38 @@ class TorchEngine:
     def run_epoch(self, epoch: int, lr: Callable[[float], float]) -> float:
         """Visits every positive once, in an order keyed by (seed, epoch)."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = torch.from_numpy(rng.permutation(self.num_positives)).to(self.device)
+        order = self._order(rng)
         self.net.seed_dropout(int(rng.integers(2**62)))
         self.net.train()
-        num_batches = -(-self.num_positives // self.batch_size)
-        total = torch.zeros((), device=self.device)
-        for batch, rows in enumerate(order.split(self.batch_size)):
-            first = batch * self.batch_size
-            loss = self.step(self.users[rows], self.items[rows], epoch, first, lr(first / self.num_positives))
-            total += loss * len(rows)
+        done, total = 0, torch.zeros((), device=self.device)
+        for batch, (users, positives, negatives) in enumerate(self._batches(order, epoch)):
+            total += self.step_on(users, positives, negatives, lr(done / self.num_positives)) * len(users)
+            done += len(users)
             if batch % 64 == 0 and not torch.isfinite(total):
                 raise diverged(epoch, batch)
         self.net.eval()
         mean = float(total) / max(self.num_positives, 1)
         if not np.isfinite(mean):
-            raise diverged(epoch, num_batches - 1)
+            raise diverged(epoch, -(-self.num_positives // self.batch_size) - 1)
         return mean
 
-    def step(self, users: Tensor, positives: Tensor, epoch: int, first: int, lr: float) -> Tensor:
-        """Takes one step on positives (B,) of users (B,); returns the loss before it, penalties excluded."""
-        negatives = self._negatives(users, positives, epoch, first)
-        return self.step_on(users, positives, negatives, lr)
-
     def step_on(self, users: Tensor, positives: Tensor, negatives: Negatives, lr: float) -> Tensor:
-        """Takes one step on a batch whose negatives are given."""
+        """Takes one step on positives (B,) of users (B,); returns the loss before it, penalties excluded."""
+        set_rate(self.optimizers, lr)
+        return self.move(users, positives, negatives)
+
+    def _move(self, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
+        """Takes a step at the optimisers' rate; where it waited for a CUDA device, it could not be recorded."""
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16):
+        # A cache of weights in bf16 would outlive the recording they are part of
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=False):
             loss = batch_loss(self.net, self.loss, users, positives, negatives)
         loss.backward()
         self._add_penalties(users, positives, negatives.items)
         if self.clip > 0:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = lr
             optimizer.step()
         self.net.after_step()
         return loss.detach()
@@ -159,16 +171,37 @@ class TorchEngine:
         self.net.load_state_dict(state["net"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_portable(optimizer, saved)
+        if isinstance(self.move, RecordedStep):
+            self.move.forget()
 
-    def _negatives(self, users: Tensor, positives: Tensor, epoch: int, first: int) -> Negatives:
+    def _order(self, rng: np.random.Generator) -> Tensor:
+        """Returns all positives (E,) in a random order: on the CPU the batched engine's, elsewhere the device's own."""
+        if self.device.type == "cpu":
+            return torch.from_numpy(rng.permutation(self.num_positives))
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+        return torch.randperm(self.num_positives, generator=generator, device=self.device)
+
+    def _batches(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor, Negatives]]:
+        """Yields users (B,), positives (B,) and negatives, which are drawn for many batches at once if not shared."""
+        own, count = self.sampler.kind in ("uniform", "popularity"), self.sampler.count
+        count *= self.hardness if own else 1
+        span = max(_DRAWN // (count * self.batch_size), 1) * self.batch_size if own else self.batch_size
+        for first in range(0, self.num_positives, span):
+            rows = order[first : first + span]
+            users, positives = self.users[rows], self.items[rows]
+            drawn = self.sampler.draw(users, positives, epoch, first, count)
+            for start in range(0, len(rows), self.batch_size):
+                some = slice(start, start + self.batch_size)
+                yield users[some], positives[some], self.hardest(users[some], drawn.of(some))
+
+    @torch.no_grad()
+    def hardest(self, users: Tensor, drawn: Negatives) -> Negatives:
+        """Returns the best scored of each `hardness` draws of users (B,): (B, N x hardness) become (B, N)."""
         if self.hardness == 1 or self.sampler.kind in ("shared", "in-batch"):
-            return self.sampler.draw(users, positives, epoch, first)
-        drawn = self.sampler.draw(users, positives, epoch, first, self.sampler.count * self.hardness)
-        with torch.no_grad():
-            # (B, N, n): each negative is the best of its own n draws
-            pools = drawn.items.view(len(users), self.sampler.count, self.hardness)
-            hardest = self.net(users.view(-1, 1, 1), pools).argmax(-1, keepdim=True)
-        return Negatives(pools.gather(-1, hardest).squeeze(-1), None, None, None)
+            return drawn
+        pools = drawn.items.view(len(users), -1, self.hardness)
+        best = self.net(users.view(-1, 1, 1), pools).argmax(-1, keepdim=True)
+        return Negatives(pools.gather(-1, best).squeeze(-1), None, None, None)
 
     @torch.no_grad()
     def _add_penalties(self, users: Tensor, positives: Tensor, negatives: Tensor) -> None:
@@ -179,22 +212,10 @@ class TorchEngine:
         rows = {"user": [(users, user)], "item": [(positives, positive), (negatives.reshape(-1), negative)]}
         for table in self.tables:
             if table.reg > 0:
-                _add_row_penalty(table.embedding.weight, rows[table.side], table.reg, self.sparse)
+                add_row_penalty(table.embedding.weight, rows[table.side], table.reg, self.sparse)
         for weight in self.weights:
             if weight.grad is not None and self.reg_weights > 0:
                 weight.grad.add_(weight, alpha=self.reg_weights)
-
-
-def penalty_shares(loss: LossName, num_positives: int, num_negatives: int) -> tuple[float, float, float]:
-    """Returns what share of reg/2 |row|^2 each user, positive and own negative of a batch brings.
-
-    A user's row counts once a positive. BCE has B(1+N) equal terms; the others weigh a positive as much as all its
-    negatives together.
-    """
-    if loss == "bce":
-        share = 1 / (num_positives * (1 + num_negatives))
-        return 1 / num_positives, share, share
-    return 1 / num_positives, 1 / num_positives, 1 / (num_positives * num_negatives)
 
 
 def batch_loss(net: Net, loss: Loss, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
@@ -229,22 +250,6 @@ def valid_loss(net: Net, loss: Loss, sampler: NegativeSampler, valid: Interactio
         negatives = sampler.draw(users[rows], items[rows], 0, int(rows[0]))
         total += float(batch_loss(net, loss, users[rows], items[rows], negatives)) * len(rows)
     return total / max(len(users), 1)
-
-
-def _add_row_penalty(weight: Tensor, rows: list[tuple[Tensor, float]], reg: float, sparse: bool) -> None:
-    if sparse:
-        touched = torch.cat([indices for indices, _ in rows])
-        shares = torch.cat([weight.new_full((len(indices), 1), share * reg) for indices, share in rows])
-        values = weight[touched] * shares
-        added = torch.sparse_coo_tensor(touched.unsqueeze(0), values, weight.shape, check_invariants=False)
-        weight.grad = added if weight.grad is None else weight.grad + added
-        return
-    if weight.grad is None:
-        weight.grad = torch.zeros_like(weight)
-    counts = weight.new_zeros(len(weight))
-    for indices, share in rows:
-        counts += torch.bincount(indices, minlength=len(weight)) * share
-    weight.grad.addcmul_(weight, counts.unsqueeze(-1), value=reg)
 
 
 def diverged(epoch: int, batch: int) -> TrainingError:

@@ -16,10 +16,11 @@ from neucf.kernels.compile import COMPILED
 from neucf.training.als import row_blocks
 from neucf.training.catalogue import sample_users
 from neucf.training.catalogue_loss import Precision, catalogue_dtype, item_log_weights, product_softmax
-from neucf.training.engines import State, diverged, penalty_shares
+from neucf.training.engines import State, diverged
 from neucf.training.losses import LossName, make_loss
 from neucf.training.optimizers import load_portable, portable
 from neucf.training.pages import kept_pages
+from neucf.training.penalties import penalty_shares
 from neucf.training.propagation import Floats, Graph, Ints, unit_rows
 from neucf.training.sampling import NegativeSampler
 

@@ -68,6 +68,16 @@ def make_optimizers(
     return [torch.optim.SGD(parameters) if name == "sgd" else torch.optim.Adagrad(parameters)]
 
 
+def set_rate(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> None:
+    """Sets the learning rate of all; one that is a tensor stays the same tensor."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
+
 def portable(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Returns copies of an optimiser's moments under text keys, fit for a checkpoint file."""
     moments = optimizer.state_dict()["state"]

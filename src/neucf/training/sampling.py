@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -32,6 +33,28 @@ class Negatives:
     log_q_positive: Tensor | None
     log_q_negative: Tensor | None
     mask: Tensor | None
+
+    def of(self, some: slice) -> Negatives:
+        """Returns the negatives of some positives."""
+        return self._each(lambda tensor: tensor[some])
+
+    def clone(self) -> Negatives:
+        """Returns a copy."""
+        return self._each(Tensor.clone)
+
+    def copy_(self, other: Negatives) -> None:
+        """Takes over the values of others, of the same shapes."""
+        for field in fields(self):
+            mine = getattr(self, field.name)
+            if mine is not None:
+                mine.copy_(getattr(other, field.name))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Negatives:
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
+        rest = changed(self.log_q_positive), changed(self.log_q_negative), changed(self.mask)
+        return Negatives(change(self.items), *rest)
 
 
 class NegativeSampler:
