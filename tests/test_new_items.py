@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from numpy.testing import assert_allclose
+from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
 from neucf.data.interactions import Interactions
@@ -19,7 +20,7 @@ from neucf.serving.new_items import genre_means, place_new_items
 GENRES = [["War"], ["War", "Drama"], ["Drama"], ["War"], ["War", "Drama"], [], ["Comedy"], ["War", "Comedy"]]
 # Items 3 to 7 are nobody's: 3 is like 0, 4 like 1, 5 has no genre, 6 shares none, 7 is half like 0 alone.
 PAIRS = ([0, 0, 1, 1, 2, 3], [0, 1, 1, 2, 2, 0])
-WITH_EMBEDDINGS = ["mf", "bpr-mf", "gmf", "mlp", "neumf", "ials"]
+WITH_EMBEDDINGS = ["mf", "bpr-mf", "gmf", "mlp", "neumf", "ials", "lightgcn"]
 SETTINGS: dict[str, dict[str, Any]] = {"mlp": {"tower": "8-4"}, "neumf": {"dim": 4, "tower": "8-4"}}
 
 
@@ -59,6 +60,8 @@ def test_a_new_item_of_the_same_genres_as_one_item_scores_as_that_item(name: str
     scores = to_numpy(placed.score(np.arange(4)))
     assert_allclose(scores[:, [0, 1, 2, 5, 6]], before[:, [0, 1, 2, 5, 6]], rtol=1e-6)
     assert_allclose(scores[:, [3, 4, 7]], before[:, [0, 1, 0]], rtol=1e-5, atol=1e-6)
+    histories = csr_array((np.ones(2, np.float32), ([0, 1], [0, 3])), shape=(2, 8))
+    assert_allclose(*to_numpy(placed.score_history(histories)), rtol=1e-4, atol=1e-5)
     # The model itself, which evaluations use, is as it was.
     assert_allclose(to_numpy(model.score(np.arange(4))), before)
 

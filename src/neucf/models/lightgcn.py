@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -24,7 +25,7 @@ from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import TEMPERATURES, item_log_weights, temperature_for
 from neucf.training.graph import GraphEngine
 from neucf.training.losses import LossName
-from neucf.training.propagation import Floats, Graph, inverse_roots, unit_rows
+from neucf.training.propagation import Floats, Graph, inverse_roots, scoring_factors, unit_rows
 
 # Multiplications of a half layer from which on threads pay.
 _WORTH_THREADS = 1 << 23
@@ -163,6 +164,22 @@ class LightGCN(TrainedModel):
         vectors = fold_in(*self._frozen(), matrix, (start,), _POOL, self._log_weights())[0].numpy()
         return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
 
+    def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
+        """Returns a copy in which items (C,) have the mean factors, by weights (C, I), of others.
+
+        By cosines it is the mean's direction that counts, and the mean of their lengths: means of several are shorter.
+        """
+        users, factors, _ = self.factors()
+        assert self._passed is not None
+        placed, factors, passed = copy.copy(self), factors.copy(), self._passed.copy()
+        means = weights @ factors
+        if self.config.cosine:
+            means = unit_rows(means) * (weights @ np.linalg.norm(factors, axis=1, keepdims=True))
+        factors[items], passed[items] = means, weights @ passed
+        placed._factors, placed._passed = (users, factors), passed
+        placed._directions = placed._item_directions()
+        return placed
+
     def arrays(self) -> Arrays:
         """Returns the embeddings before propagation, of users (U, D) and items (I, D)."""
         self.factors()
@@ -180,10 +197,8 @@ class LightGCN(TrainedModel):
             raise ArtifactError(f"lightgcn needs arrays of shapes {shapes}; the run holds {received}.")
         users, items = (np.array(arrays[name], np.float32) for name in shapes)
         self._train, self._embeddings, self._graph = train, (users, items), Graph(train, self.config.layers, 1)
-        factors = self._graph.propagate(users, items)
-        if self.config.cosine:
-            factors = (unit_rows(factors[0]), unit_rows(factors[1], self.config.length_power))
-        self._factors = factors
+        propagated = self._graph.propagate(users, items)
+        self._factors = scoring_factors(*propagated, self.config.cosine, self.config.length_power)
         self._passed, self._directions = self._pass_items(), self._item_directions()
         return self
 

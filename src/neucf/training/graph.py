@@ -21,7 +21,7 @@ from neucf.training.losses import LossName, make_loss
 from neucf.training.optimizers import load_portable, portable
 from neucf.training.pages import kept_pages
 from neucf.training.penalties import penalty_shares
-from neucf.training.propagation import Floats, Graph, Ints, unit_rows
+from neucf.training.propagation import Floats, Graph, Ints, scoring_factors
 from neucf.training.sampling import NegativeSampler
 
 # Users a block of the validation loss.
@@ -162,8 +162,8 @@ class GraphEngine:
     def refresh(self) -> None:
         """Propagates the embeddings as they are now into `factors`."""
         propagated = self.graph.propagate(self.users, self.items)
-        for table, rows, power in zip(self.factors, propagated, (0.0, self.length_power), strict=True):
-            table[:] = unit_rows(rows, power) if self.cosine else rows
+        for table, rows in zip(self.factors, scoring_factors(*propagated, self.cosine, self.length_power), strict=True):
+            table[:] = rows
 
     def state(self) -> State:
         """Returns copies of the embeddings and of Adam's moments."""

@@ -82,5 +82,13 @@ def unit_rows(table: Floats, power: float = 0.0) -> Floats:
     return rows * lengths ** np.float32(power) if power else rows
 
 
+def scoring_factors(users: Floats, items: Floats, cosine: bool, length_power: float) -> tuple[Floats, Floats]:
+    """Returns what scores are products of, from propagated embeddings (U, D) and (I, D).
+
+    These themselves; by cosines, users at length 1 and items at their length to `length_power`.
+    """
+    return (unit_rows(users), unit_rows(items, length_power)) if cosine else (users, items)
+
+
 def _half(matrix: csr_array) -> tuple[Ints, npt.NDArray[np.int32]]:
     return matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32)
