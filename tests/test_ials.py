@@ -12,7 +12,7 @@ from planted import planted
 from neucf.models import MODELS
 from neucf.training.als import AlsEngine
 
-TRAIN, _ = planted()
+TRAIN, HELD = planted()
 SETTINGS = {"dim": 6, "reg": 0.02, "alpha0": 0.2, "nu": 0.5, "init_std": 0.5}
 
 
@@ -50,6 +50,18 @@ def test_the_objective_falls_at_every_half_step(cg_steps: int) -> None:
             assert after < before
             assert reported == pytest.approx(after, rel=1e-4)
             before = after
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_loss_on_validation_is_the_objective_of_its_pairs(weighted: bool) -> None:
+    als = engine(cg_steps=1)
+    als.half_step("users")
+    weights = np.linspace(0.5, 2, len(HELD), dtype=np.float32) if weighted else None
+    scores = als.users.factors.astype(np.float64) @ als.items.factors.astype(np.float64).T
+    errors = (1 - scores[HELD.users, HELD.items]) ** 2
+    expected = (errors * (1 if weights is None else weights)).mean()
+    expected += SETTINGS["alpha0"] * (scores**2).sum() / len(TRAIN)
+    assert als.valid_loss(replace(HELD, weights=weights)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_half_step_solves_the_normal_equations() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from planted import planted
 
 import neucf
+from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
 from neucf.errors import ConfigError, DataError, NeucfError, NotFittedError, UnknownIdError
 from neucf.evaluation import evaluate
@@ -111,6 +113,24 @@ def test_another_seed_gives_other_scores(name: str) -> None:
     first = to_numpy(build(name).fit(TRAIN, seed=3, threads=1).score(np.arange(5)))
     other = to_numpy(build(name).fit(TRAIN, seed=4, threads=1).score(np.arange(5)))
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_fits_on_rows_it_may_not_write_to_as_on_others(name: str) -> None:
+    """A run that was read back holds such rows; warnings are errors here."""
+
+    def locked(part: Interactions) -> Interactions:
+        users, items = part.users.copy(), part.items.copy()
+        for column in (users, items):
+            column.setflags(write=False)
+        return replace(part, users=users, items=items)
+
+    settings = SETTINGS.get(name, {}) | ({"epochs": 2} if "epochs" in MODELS[name].config_class.model_fields else {})
+    scores = [
+        to_numpy(MODELS[name](**settings).fit(*parts, seed=1, threads=1).score([0, 1]))
+        for parts in ((TRAIN, HELD), (locked(TRAIN), locked(HELD)))
+    ]
+    np.testing.assert_array_equal(*scores)
 
 
 def test_save_and_load_give_the_same_scores(fitted: Model, tmp_path: Path) -> None:

@@ -152,12 +152,12 @@ class AlsEngine:
 
     def valid_loss(self, valid: Interactions) -> float:
         """Returns the objective without penalties, a positive, those of `valid` in place of train's."""
-        users, items = torch.from_numpy(self.users.factors), torch.from_numpy(self.items.factors)
         observed = 0.0
         for rows in _even(len(valid), 1 + len(valid) // 65_536):
-            scores = (users[valid.users[rows]] * items[valid.items[rows]]).sum(-1)
-            weights = torch.ones(()) if valid.weights is None else torch.from_numpy(valid.weights[rows])
-            observed += float((weights * (1 - scores) ** 2).sum())
+            pairs = self.users.factors[valid.users[rows]], self.items.factors[valid.items[rows]]
+            errors = (1 - np.einsum("pd,pd->p", *pairs)) ** 2
+            observed += float(errors.sum() if valid.weights is None else errors @ valid.weights[rows])
+        users, items = torch.from_numpy(self.users.factors), torch.from_numpy(self.items.factors)
         every = float(((users.T @ users) * (items.T @ items)).sum())
         return observed / max(len(valid), 1) + self.alpha0 * every / max(self.num_positives, 1)
 
