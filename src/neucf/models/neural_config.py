@@ -31,7 +31,7 @@ class NeuralConfig(TrainedConfig):
         "`auto` is uniform; for softmax all, or shared where that costs too much: 1024 where a product meets all, as "
         "neumf's does, else as many as make 2^27 logits an epoch, or 8192 a positive where logits are products.",
     )
-    negatives: Annotated[int, Tunable(1, 16, log=True, when=("sampler", "auto", "uniform"))] = Field(
+    negatives: Annotated[int, Tunable(1, 16, log=True, when=("loss", "bpr", "bce"))] = Field(
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
     )
     power: Annotated[float, Tunable(0.25, 1.0, when=("sampler", "popularity"))] = Field(
