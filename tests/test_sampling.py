@@ -82,6 +82,26 @@ def test_users_who_have_everything_are_skipped_and_counted() -> None:
     assert set(TRAIN.users[drawn.eligible].tolist()) == {0, 1, 2}
 
 
+@pytest.mark.usefixtures("compiled")
+def test_who_has_all_that_is_ever_drawn_is_skipped_too() -> None:
+    """Nobody has item 3, which popularity therefore never offers: user 0 is left without a negative."""
+    train = Interactions.from_arrays([0, 0, 0, 1], [0, 1, 2, 0], item_ids=range(4))
+    for kind, skipped in (("popularity", [0]), ("uniform", []), ("shared", [])):
+        drawn = NegativeSampler(train, kind, 2, power=0.75, seed=0, device=CPU)  # type: ignore[arg-type]
+        assert np.flatnonzero(drawn.is_full).tolist() == skipped
+        assert drawn.num_skipped_users == len(skipped)
+    # By the power 0 all are drawn alike
+    assert not NegativeSampler(train, "popularity", 2, power=0.0, seed=0, device=CPU).num_skipped_users
+
+
+def test_in_batch_corrections_are_finite_for_items_that_only_validation_has() -> None:
+    train = Interactions.from_arrays([0, 0, 1], [0, 1, 0], item_ids=range(3))
+    in_batch = NegativeSampler(train, "in-batch", 1, power=1.0, seed=0, device=CPU)
+    drawn = in_batch.draw(torch.tensor([0, 1]), torch.tensor([0, 2]), 1, 0)
+    assert drawn.log_q_positive is not None
+    np.testing.assert_allclose(drawn.log_q_positive.numpy(), np.log([2 / 3, 1 / 3]), rtol=1e-6)
+
+
 def test_in_batch_masks_accidental_hits_and_the_positive_itself() -> None:
     users, positives = torch.tensor([0, 1, 2]), torch.tensor([0, 7, 1])
     batch = sampler("in-batch").draw(users, positives, 1, 0)

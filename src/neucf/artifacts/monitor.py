@@ -13,6 +13,7 @@ from typing import Any, Self, TypeAlias
 from neucf.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from neucf.artifacts.folder import Partial
 from neucf.artifacts.manifest import LOG
+from neucf.artifacts.writer import finite
 from neucf.recommender import EpochRecord
 
 # Least seconds between two checkpoints, and how many times as long as one takes: large ones are rarer.
@@ -54,7 +55,7 @@ class RunMonitor:
             self._drop_from(log, record.epoch)
         line = {"stage": self._stage, **{name: getattr(record, name) for name in record.__slots__}}
         with log.open("a") as file:
-            print(json.dumps(line), file=file)
+            print(json.dumps(finite(line), allow_nan=False), file=file)
         if self._watch is not None:
             self._watch(record)
 

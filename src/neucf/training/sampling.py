@@ -70,7 +70,7 @@ class NegativeSampler:
         device: Where the draws are needed.
 
     Attributes:
-        is_full: (U,) whether a user has chosen every item: there is no negative for such a user.
+        is_full: (U,) whether a user has chosen every item that is ever drawn: there is no negative for such a user.
         eligible: (E,) rows of train whose user has not chosen every item; only these can be trained on.
     """
 
@@ -82,18 +82,22 @@ class NegativeSampler:
         self.num_items = train.num_items
         compiled = COMPILED and device.type == "cpu" and kind in ("uniform", "popularity")
         self._known_items = known_items(matrix.indptr, matrix.indices) if compiled else None
-        self.is_full = np.diff(matrix.indptr) >= train.num_items
+        # (I,) train positives of each item
+        counts = np.bincount(train.items, minlength=train.num_items).astype(np.float64)
+        accept, alias = np.empty(0), np.empty(0, np.int64)
+        # (I,) how likely an item is drawn
+        if kind == "popularity":
+            chances = counts**power / (counts**power).sum()
+            accept, alias = alias_table(chances)
+        elif kind == "in-batch":
+            # Validation may hold items that train never offers
+            chances = np.maximum(counts, 1) / max(len(train), 1)
+        else:
+            chances = np.full(train.num_items, 1.0 / train.num_items)
+        # What is never drawn is no negative either
+        self.is_full = np.diff(matrix.indptr) >= (chances > 0).sum()
         self.eligible = np.flatnonzero(~self.is_full[train.users])
         self.num_skipped_users = int(self.is_full.sum())
-        # (I,) how likely an item is drawn
-        frequency = np.bincount(train.items, minlength=train.num_items) / max(len(train), 1)
-        if kind == "popularity":
-            weights = np.bincount(train.items, minlength=train.num_items).astype(np.float64) ** power
-            chances = weights / weights.sum()
-            accept, alias = alias_table(chances)
-        else:
-            chances = frequency if kind == "in-batch" else np.full(train.num_items, 1.0 / train.num_items)
-            accept, alias = np.empty(0), np.empty(0, np.int64)
         self._accept, self._alias = torch.from_numpy(accept).to(device), torch.from_numpy(alias).to(device)
         with np.errstate(divide="ignore"):
             self._log_q = torch.from_numpy(np.log(chances).astype(np.float32)).to(device)
