@@ -14,7 +14,7 @@ from neucf.artifacts.curve import draw_curve
 from neucf.artifacts.manifest import CURVE, FIRST_WEIGHTS, LOG
 from neucf.artifacts.monitor import RunMonitor, Watch
 from neucf.data.dataset import Dataset
-from neucf.data.interactions import Interactions, concatenate
+from neucf.data.interactions import Interactions
 from neucf.data.shares import parse_spec, parse_valid
 from neucf.data.splits import Split
 from neucf.data.splitting import split
@@ -29,6 +29,8 @@ DEFAULT_SPLIT = "random:0.8/0.1/0.1"
 KS = (10, 20)
 
 FIRST_FIT = "first-fit.json"
+# What generators take.
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Plan:
 
     def check(self) -> None:
         """Checks what can be checked before any data is read; raises ConfigError."""
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"`seed` must be in 0..{MAX_SEED}; got {self.seed}.")
         _ = self.half_runs  # reading it checks it
         parse_spec(self.split)
         if self.valid is not None:
@@ -191,9 +195,7 @@ def fit_into(
             first_fit.write_text(json.dumps([fit, metrics]))
     fits = [fit]
     if plan.refits and parts.valid is not None:
-        whole = concatenate(parts.train, parts.valid)
-        if parts.valid_history is not None:
-            whole = concatenate(whole, parts.valid_history)
+        whole = parts.train_and_valid
         refitted = [half.model for half in halves]
         with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)

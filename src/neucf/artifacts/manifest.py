@@ -7,7 +7,7 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -48,7 +48,7 @@ class ModelEntry(_Entry):
     config: dict[str, Any]
     engine: str
     best_epoch: int | None
-    fitted_on: Literal["train", "train and valid"]
+    fitted_on: Literal["train", "train and valid", "train, valid and valid_history"]
 
 
 class PartEntry(_Entry):
@@ -56,6 +56,19 @@ class PartEntry(_Entry):
 
     rows: int = Field(ge=0, lt=2**31)
     columns: list[Literal["ratings", "weights", "timestamps"]]
+
+
+class SettingsEntry(_Entry):
+    """How the data was read, as far as serving goes by it."""
+
+    min_rating: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+
+class DataEntry(_Entry):
+    """What the data was."""
+
+    name: str | None = None
+    settings: SettingsEntry = SettingsEntry()
 
 
 class FileEntry(_Entry):
@@ -74,6 +87,7 @@ class Manifest(_Entry):
     parts: dict[PartName, PartEntry]
     candidates: int | None = Field(ge=0, lt=2**31)
     notes: list[str]
+    data: DataEntry = DataEntry()
     files: dict[FileName, FileEntry]
 
 

@@ -194,7 +194,7 @@ def _read_candidates(file: Path, manifest: Manifest) -> Candidates | None:
 def _trained_on(entry: ModelEntry, split: Split) -> Interactions:
     if entry.fitted_on == "train and valid" and split.valid is not None:
         return concatenate(split.train, split.valid)
-    return split.train
+    return split.train_and_valid if entry.fitted_on == "train, valid and valid_history" else split.train
 
 
 def _restore(file: Path, entry: ModelEntry, train: Interactions) -> Model:

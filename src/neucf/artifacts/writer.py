@@ -126,16 +126,17 @@ def share(file: Path) -> None:
 
 
 def write_json(file: Path, value: Any) -> None:
-    """Writes indented JSON, in UTF-8; a number that is not finite, which JSON has not, as null."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+    """Writes indented JSON, in UTF-8; a number that is not finite as null."""
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False, allow_nan=False)
     file.write_text(text + "\n", encoding="utf-8")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Returns a JSON value with null for each number that is not finite, which JSON has not."""
     if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: finite(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
+        return [finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -198,8 +199,11 @@ def _fitted_on(model: Model, split: Split) -> str:
         return "train"
     if split.valid is not None and _same_rows(model.train, concatenate(split.train, split.valid)):
         return "train and valid"
+    if split.valid_history is not None and _same_rows(model.train, split.train_and_valid):
+        return "train, valid and valid_history"
     raise DataError(
-        "`model` must be fitted on `split.train`, or on it and then `split.valid`; it was fitted on others."
+        "`model` must be fitted on `split.train`, or on it and then `split.valid` (and `split.valid_history`); it was "
+        "fitted on others."
     )
 
 

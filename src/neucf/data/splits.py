@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
-from neucf.data.interactions import Interactions
+from neucf.data.interactions import Interactions, concatenate
 from neucf.data.vocabulary import IntArray
 
 
@@ -44,3 +45,9 @@ class Split:
     test_history: Interactions | None = None
     candidates: Candidates | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def train_and_valid(self) -> Interactions:
+        """What a model is trained anew on: train, validation, and what is known of users held out for it."""
+        parts = (self.train, self.valid, self.valid_history)
+        return reduce(concatenate, [part for part in parts if part is not None])
