@@ -158,6 +158,16 @@ def test_a_model_fitted_on_train_and_valid_comes_back_so(tmp_path: Path) -> None
     assert_same(run.split, split)
 
 
+def test_a_model_fitted_on_all_but_the_test_users_comes_back_so(tmp_path: Path) -> None:
+    data, split = dataset()
+    split = replace(split, valid_history=split.test, test=None, candidates=None)
+    model = popularity(split.train_and_valid)
+    assert len(model.train) == 6
+    with writing(tmp_path / "run") as partial:
+        write_run(partial.folder, model=model, split=split, dataset=data, manifest={})
+    assert_same(open_run(tmp_path / "run").model.train, model.train)
+
+
 def test_engine_and_best_epoch_come_back(tmp_path: Path) -> None:
     model = popularity(dataset()[1].train)
     model.engine, model.best_epoch = "compiled", 17
@@ -300,6 +310,9 @@ def edit(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("parts/test/columns", ["ratings"]), "rating"),
         (edit("parts/extra", {"rows": 0, "columns": []}), "parts.extra"),
         (edit("candidates", 2), "candidates.parquet"),
+        (edit("data", None), "data"),
+        (edit("data/settings", None), "data.settings"),
+        (edit("data/settings/min_rating", "4"), "min_rating"),
         (edit("files/..~1secret", {"sha256": "0" * 64, "bytes": 0}), "files"),
         (lambda manifest: manifest["files"].update({"../secret": {"sha256": "0" * 64, "bytes": 0}}), "files"),
         (lambda manifest: manifest["files"].pop("weights.safetensors"), "weights.safetensors"),
@@ -419,6 +432,19 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     replace_file(run, "weights.safetensors", to_bytes({"counts": np.ones(5, np.float32)}))
     with pytest.raises(ArtifactError, match="counts"):
         open_run(run)
+
+
+@pytest.mark.parametrize("name", ["mlp", "neumf", "multi-vae"])
+def test_a_net_that_claims_to_be_large_is_refused_before_it_is_built(name: str, tmp_path: Path) -> None:
+    small = {"hidden": 8, "dim": 4} if name == "multi-vae" else {"tower": "8-4"}
+    save(MODELS[name](**small, epochs=1).fit(dataset()[1].train, threads=1), tmp_path / "run")
+    file = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    # Some 17 GB a layer
+    manifest["model"]["config"] |= {"hidden": 2**32} if name == "multi-vae" else {"tower": [65536, 65536, 65536]}
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"needs arrays of shapes|cannot be built"):
+        open_run(tmp_path / "run")
 
 
 @pytest.mark.parametrize("where", ["nowhere", "file", "empty"])

@@ -102,6 +102,7 @@ def test_a_source_that_is_none(
         ([*TRAIN, "--split", "fixed"], ["fixed"]),
         ([*TRAIN, "--split", "temporal:0.8/0.1/0.1"], ["timestamps"]),
         ([*TRAIN, "--valid", "random:0.1"], ["`valid`"]),
+        ([*TRAIN, "--seed", str(2**64)], ["`seed`", str(2**64)]),
         ([*TRAIN, "--device", "tpu"], ["`device`", "tpu"]),
         ([*TRAIN, "--device", "cuda:99"], ["`device`", "cuda:99"]),
         ([*TRAIN, "--user-col", "who"], ["who"]),

@@ -24,7 +24,9 @@ def evaluate(
         Literal["average", "pessimistic", "optimistic"],
         typer.Option(help="The rank of tied candidates in the sampled protocol."),
     ] = "average",
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Drives ties, candidates and intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Drives ties, candidates and intervals.")
+    ] = 0,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:

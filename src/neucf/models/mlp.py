@@ -21,6 +21,7 @@ from neucf.training.nets import Net, Parts, Table, embedding, rows_of
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
+MAX_WIDTHS, MAX_WIDTH = 16, 1 << 16
 
 
 def _widths(value: object) -> object:
@@ -28,8 +29,10 @@ def _widths(value: object) -> object:
 
 
 def _check_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
-    if len(widths) < 2 or min(widths) < 1 or widths[0] % 2:
-        raise ValueError("a tower needs two or more positive widths, the first of them even, such as 64-32-16-8")
+    if not 2 <= len(widths) <= MAX_WIDTHS or not 1 <= min(widths) <= max(widths) <= MAX_WIDTH or widths[0] % 2:
+        raise ValueError(
+            f"a tower needs 2 to {MAX_WIDTHS} widths in 1..{MAX_WIDTH}, the first of them even, such as 64-32-16-8"
+        )
     return widths
 
 

@@ -20,6 +20,7 @@ from neucf.models.config import Tunable
 from neucf.models.engine_choice import resolve_device
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
+from neucf.training.nets import shapes_of
 from neucf.training.vae import VAEEngine, VAENet, histories
 
 
@@ -104,11 +105,11 @@ class MultiVAE(TrainedModel):
 
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes the weights back."""
-        net = self._build(train, 0)
-        expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+        expected = shapes_of(lambda: self._build(train, 0))
         received = {name: tuple(value.shape) for name, value in arrays.items()}
         if expected != received:
             raise ArtifactError(f"multi-vae needs arrays of shapes {expected}; the run holds {received}.")
+        net = self._build(train, 0)
         net.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
         return self._take(train, net)
 
@@ -118,7 +119,7 @@ class MultiVAE(TrainedModel):
         return weights
 
     def _build(self, train: Interactions, seed: int) -> VAENet:
-        return VAENet(train.num_items, self.config.hidden, self.config.dim, torch.Generator().manual_seed(seed))
+        return VAENet(train.num_items, self.config.hidden, self.config.dim, torch.Generator("cpu").manual_seed(seed))
 
     def _take(self, train: Interactions, net: VAENet) -> Self:
         self._train, self._net, self._train_csr = train, net, train.csr()

@@ -23,7 +23,7 @@ from neucf.models.neural_config import NeuralConfig
 from neucf.models.trained import TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import item_log_weights
-from neucf.training.nets import Net
+from neucf.training.nets import Net, shapes_of
 from neucf.training.schedules import rate
 
 
@@ -130,7 +130,7 @@ class NeuralModel(TrainedModel):
     def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
         """Returns a copy in which items (C,) have the mean embedding, by weights (C, I), of others, biases too."""
         placed = copy.copy(self)
-        placed._net = copy.deepcopy(self.net)
+        placed._net, placed._embeddings = copy.deepcopy(self.net), None
         for table in placed._net.tables():
             if table.side == "item":
                 rows = table.embedding.weight.data
@@ -145,11 +145,15 @@ class NeuralModel(TrainedModel):
 
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes parameters back; raises ArtifactError where names or shapes are not those of the config."""
-        net = self.build(train, torch.Generator().manual_seed(0))
-        expected = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+
+        def build() -> Net:
+            return self.build(train, torch.Generator("cpu").manual_seed(0))
+
+        expected = shapes_of(build)
         received = {name: tuple(value.shape) for name, value in arrays.items()}
         if expected != received:
             raise ArtifactError(f"{self.name} needs arrays of shapes {expected}; the run holds {received}.")
+        net = build()
         net.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
         self._train, self._net, self._embeddings = train, net.eval(), None
         return self

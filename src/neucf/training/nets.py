@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -174,6 +175,12 @@ def embedding(
         bound = (6.0 / (rows + dim)) ** 0.5
         weight.uniform_(-bound, bound, generator=generator)
     return (UnitEmbedding if unit else nn.Embedding)(rows, dim, _weight=weight)
+
+
+def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the parameters that a net would have, without memory for any."""
+    with torch.device("meta"):
+        return {name: tuple(value.shape) for name, value in build().state_dict().items()}
 
 
 def all_rows(table: nn.Embedding) -> Tensor:
