@@ -73,7 +73,9 @@ def test_batch_equals_single(fitted: Model) -> None:
 
 def test_score_history_has_the_promised_shapes(fitted: Model) -> None:
     histories = TRAIN.csr()[:4]
+    histories.data[:] = 2.5
     whole = to_numpy(fitted.score_history(histories))
+    assert (histories.data == 2.5).all(), "what is passed in stays as it is"
     assert whole.shape == (4, TRAIN.num_items)
     items = np.array([5, 1])
     np.testing.assert_allclose(to_numpy(fitted.score_history(histories, items)), whole[:, items], rtol=1e-4, atol=1e-4)

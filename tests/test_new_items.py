@@ -55,11 +55,16 @@ def test_weights_are_the_means_of_the_items_most_alike() -> None:
 def test_a_new_item_of_the_same_genres_as_one_item_scores_as_that_item(name: str) -> None:
     model = fitted(name)
     before = to_numpy(model.score(np.arange(4))).copy()
+    # Worked out once and kept, but not for the copy
+    assert model.item_embeddings() is not None
     placed, new = place_new_items(model, items())
     assert new.tolist() == [False, False, False, True, True, False, False, True]
     scores = to_numpy(placed.score(np.arange(4)))
     assert_allclose(scores[:, [0, 1, 2, 5, 6]], before[:, [0, 1, 2, 5, 6]], rtol=1e-6)
     assert_allclose(scores[:, [3, 4, 7]], before[:, [0, 1, 0]], rtol=1e-5, atol=1e-6)
+    vectors = placed.item_embeddings()
+    assert vectors is not None
+    assert_allclose(vectors[[3, 4]], vectors[[0, 1]], rtol=1e-5, atol=1e-6)
     histories = csr_array((np.ones(2, np.float32), ([0, 1], [0, 3])), shape=(2, 8))
     assert_allclose(*to_numpy(placed.score_history(histories)), rtol=1e-4, atol=1e-5)
     # The model itself, which evaluations use, is as it was.
@@ -78,5 +83,5 @@ def test_what_is_missing_is_said() -> None:
     with pytest.raises(ConfigError, match=r"`new_items` needs items with genres"):
         place_new_items(fitted("mf"), None)
     for name in ("popularity", "ease"):
-        with pytest.raises(ConfigError, match=f"item embeddings; {name} has none"):
+        with pytest.raises(ConfigError, match=f"can place items, such as mf; {name} can't"):
             place_new_items(fitted(name), items())

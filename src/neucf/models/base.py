@@ -104,7 +104,9 @@ class Model(ABC):
     def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
         """Returns a copy in which items (C,) have the mean embedding, by weights (C, I), of others."""
         del items, weights
-        raise ConfigError(f"`new_items` needs a model with item embeddings; {self.name} has none. Leave it out.")
+        raise ConfigError(
+            f"`new_items` needs a model that can place items, such as mf; {self.name} can't. Leave it out."
+        )
 
     @property
     def best_epochs(self) -> tuple[int, ...]:

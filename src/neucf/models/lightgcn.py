@@ -154,7 +154,7 @@ class LightGCN(TrainedModel):
     def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns inner products of new users: see `foldin.fold_in`."""
         self.factors()
-        matrix = csr_array(self._check_histories(histories), dtype=np.float32)
+        matrix = csr_array(self._check_histories(histories), dtype=np.float32, copy=True)
         matrix.data[:] = 1
         # While training goes on, what items pass on changes with each epoch
         passed = self._pass_items() if self._passed is None else self._passed
