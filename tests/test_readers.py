@@ -22,6 +22,7 @@ from neucf.data.filtering import core
 from neucf.data.interactions import Interactions
 from neucf.data.readers import read, read_dataset
 from neucf.data.titles import split_year
+from neucf.errors import DataError
 
 ROWS = [("ann", "tea", 4.5, 30), ("bob", "tea", 2.0, 10), ("ann", "jam", 3.0, 20)]
 
@@ -273,9 +274,32 @@ def test_times_of_all_kinds(write: Callable[..., Path]) -> None:
     assert times("0.5", "2") == [500_000, 2_000_000]
     assert times("1970-01-01 00:00:01", "1970-01-02 00:00:00") == [1_000_000, 86_400_000_000]
     assert times("1970-01-01T00:00:01Z", "1970-01-02T00:00:00Z") == [1_000_000, 86_400_000_000]
+    assert times("2020/01/02", "2020/01/03")[0] == 1_577_923_200_000_000
     stamps = pd.DataFrame({"user": [1], "item": [1], "time": pd.to_datetime(["1970-01-01 00:00:01"])})
     assert read(stamps).timestamps.tolist() == [1_000_000]  # type: ignore[union-attr]
     assert read(stamps, time_col="").timestamps is None
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [
+        (["1600000000000000.5", "1600000000000001.5"], 1),
+        (["1", "9223372036854775808.5"], 2),
+        (["02/01/2020", "03/01/2020"], 1),
+    ],
+)
+def test_times_that_nobody_could_tell_are_refused(values: list[str], row: int, write: Callable[..., Path]) -> None:
+    file = write("user,item,time\n" + "".join(f"{at},1,{value}\n" for at, value in enumerate(values)))
+    with pytest.raises(DataError, match=rf"row {row + 1}: the time \('time'\) must be a number or an ISO date"):
+        read(file)
+
+
+def test_times_of_other_types() -> None:
+    frame = pl.DataFrame({"user": [1, 2], "item": [1, 1], "time": [2**63, 5]}, schema_overrides={"time": pl.UInt64})
+    with pytest.raises(DataError, match="must be a number"):
+        read(frame)
+    exact = frame.with_columns(time=pl.Series(["1.5", "2"]).cast(pl.Decimal(10, 2)))
+    assert read(exact).timestamps.tolist() == [1_500_000, 2_000_000]  # type: ignore[union-attr]
 
 
 def test_item_file_is_the_catalogue_in_its_order(write: Callable[..., Path]) -> None:
@@ -303,6 +327,13 @@ def test_item_file_from_parquet_with_a_year(tmp_path: Path, write: Callable[...,
     data = read_dataset(write("user,item\n5,1\n"), items=tmp_path / "items.parquet")
     assert data.items is not None
     assert data.items.rows() == [(2, "B", 1999, ["x"]), (1, "A", None, [])]
+
+
+@pytest.mark.parametrize(("text", "year"), [("1999.0", 1999), (" 1999", 1999), ("99999999999", None), ("²", None)])
+def test_only_what_may_be_a_year_is_one(text: str, year: int | None, write: Callable[..., Path]) -> None:
+    data = read_dataset(write("user,item\n5,1\n"), items=write(f"item_id,title,year\n1,A,{text}\n2,B,x\n", "i.csv"))
+    assert data.items is not None
+    assert data.items["year"].to_list() == [year, None]
 
 
 @pytest.mark.parametrize(

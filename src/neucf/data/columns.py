@@ -197,7 +197,7 @@ def _numbers(series: pl.Series, role: str, table: Table) -> FloatArray:
 
 def _times(series: pl.Series, table: Table) -> IntArray:
     """Returns integers as they are, dates as microseconds since 1970, and fractions of a second as microseconds."""
-    values = series
+    values = series.cast(pl.Float64) if series.dtype.is_decimal() else series
     if series.dtype == pl.String:
         values = series.cast(pl.Int64, strict=False)
         if values.has_nulls():
@@ -209,20 +209,26 @@ def _times(series: pl.Series, table: Table) -> IntArray:
     elif not values.dtype.is_numeric():
         raise DataError(f"{table.name}: the time column {series.name!r} must hold times; got {series.dtype}.")
     wrong = values.is_null()
+    fractions = values.dtype.is_float() and not (values == values.round()).fill_null(True).all()
     if values.dtype.is_float():
-        wrong = wrong | ~(values.abs() < 2.0**53).fill_null(False)
+        # Fractions become microseconds, in 64 bits
+        wrong = wrong | ~(values.abs() < (2.0**63 / 1e6 if fractions else 2.0**53)).fill_null(False)
+    elif values.dtype == pl.UInt64:
+        wrong = wrong | (values >= 2**63)
     if wrong.any():
         row = _first(wrong)
         rule = "a number or an ISO date, or leave the column out with an empty `time_col`"
         raise DataError(f"{table.where(row)}: the time ({series.name!r}) must be {rule}; got {_shown(series[row])}.")
-    if values.dtype.is_float() and not (values == values.round()).all():
+    if fractions:
         values = (values * 1e6).round()
     return values.cast(pl.Int64).to_numpy()
 
 
 def _dates(series: pl.Series) -> pl.Series:
+    # Day or month first, nobody could tell
+    year_first = series.set(~series.str.contains(r"^\s*\d{4}[-/]").fill_null(True), None)
     try:
-        return series.str.to_datetime(strict=False, time_unit="us")
+        return year_first.str.to_datetime(strict=False, time_unit="us")
     except pl.exceptions.PolarsError:
         return pl.Series(series.name, [None] * len(series), dtype=pl.Datetime)
 

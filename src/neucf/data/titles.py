@@ -40,6 +40,8 @@ _FLAGS = (
 )
 _NO_GENRES = ("", "(no genres listed)", "unknown")
 # 'Toy Story (1995)', 'Death Note (2006-2007)', 'Lost World, The (1995) (V)'
+# A column with gaps is often one of fractions
+_WRITTEN_YEAR = re.compile(r"\s*([0-9]{1,4})(?:\.0*)?\s*")
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-\u2013]\d{0,4})?\)\s*(?:\([A-Z]{1,2}\))?\s*$", re.DOTALL)
 
 
@@ -107,8 +109,9 @@ def _rows_of(table: Table) -> list[Row]:
         title, year = (
             split_year(str(titles[index])) if titles is not None and titles[index] is not None else (None, None)
         )
-        if years is not None and str(years[index]).isdigit():
-            year = int(years[index])
+        given = None if years is None else _WRITTEN_YEAR.fullmatch(str(years[index]))
+        if given:
+            year = int(given[1])
         rows.append((item_id, title, year, _genres(genres[index] if genres is not None else None, blank)))
     return rows
 

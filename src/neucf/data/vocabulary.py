@@ -149,7 +149,7 @@ class Vocabulary:
         if not self.is_text:
             try:
                 value = int(external)
-            except ValueError:
+            except (TypeError, ValueError, OverflowError):
                 return self._series.head(count).to_list()
             # Python integers: the distance may overflow 64 bits.
             return sorted(self._series.to_list(), key=lambda known: (abs(known - value), known))[:count]
