@@ -30,6 +30,17 @@ def test_more_questions_than_are_kept_are_all_answered():
     assert recall.answers("abc", lambda places: ["ABC"[place] for place in places]) == ["A", "B", "C"]
 
 
+def test_answers_to_what_was_read_before_all_was_forgotten_are_not_kept():
+    recall = Recall(4)
+    read_at = recall.times_cleared
+    recall.clear()
+    for keys, since in (("ab", [read_at, None]), ("c", [recall.times_cleared])):
+        assert recall.answers(keys, lambda places, keys=keys: [keys[each] for each in places], since) == list(keys)
+    asked = []
+    recall.answers("abc", lambda places: asked.extend(places) or ["A" for _ in places])
+    assert asked == [0]
+
+
 def test_what_failed_is_not_kept():
     def fail(_places):
         raise ValueError

@@ -146,7 +146,7 @@ def test_no_people_get_no_answers() -> None:
     assert recommend(run(), [], 3) == []
 
 
-@pytest.mark.parametrize("k", [0, -1, 6])
+@pytest.mark.parametrize("k", [0, -1, 6, 2.5])
 @pytest.mark.parametrize("people", [[30], [["a"]], []])
 def test_k_must_lie_within_the_catalogue(k: int, people: Any) -> None:
     with pytest.raises(ConfigError, match=rf"`k` must be in 1\.\.5 \(the catalogue\); got {k}\."):
@@ -165,6 +165,26 @@ def test_a_bare_id_and_a_wrong_mask_get_one_sentence() -> None:
         recommend(run(), 30, 3)
     with pytest.raises(ConfigError, match="`mask` must be one of default, positives, none; got 'all'"):
         recommend(run(), [30], 3, mask="all")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("people", [[1.5], [None], [["a"], 3.0], [["a"], "b"]])
+def test_people_who_are_neither_ids_nor_histories_get_one_sentence(people: Any) -> None:
+    with pytest.raises(DataError, match=r"`histories` must be sequences of item ids; got"):
+        recommend(run(), people, 3)
+
+
+def test_ids_of_another_kind_are_unknown() -> None:
+    with pytest.raises(UnknownIdError):
+        recommend(run(), [["a", None]], 3)
+    with pytest.raises(UnknownIdError):
+        recommend(run(), [30, None], 3)
+
+
+def test_a_liked_item_is_no_reason_for_itself() -> None:
+    train = part([0, 0, 1, 1], [0, 1, 1, 2])
+    model = MODELS["item-knn"]().fit(train)
+    for item in recommend(model, [["a", "b"]], 5, mask="none")[0].items:
+        assert item.item_id not in [reason.item_id for reason in item.because]
 
 
 def test_json_holds_exactly_the_contract() -> None:

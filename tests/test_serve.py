@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Command
@@ -178,7 +179,7 @@ def test_other_hosts_need_a_key(
     assert "must be free to listen on" in failed.err
 
 
-def judged(folder: Path, run: Path, value: float | None, metric: str = "ndcg@20") -> Path:
+def judged(folder: Path, run: Path, value: Any, metric: str = "ndcg@20") -> Path:
     """Writes the manifest of a run that validation gave this value."""
     folder.mkdir()
     manifest = json.loads((run / "manifest.json").read_text())
@@ -188,10 +189,10 @@ def judged(folder: Path, run: Path, value: float | None, metric: str = "ndcg@20"
 
 
 def test_the_best_run_on_validation_of_a_folder_comes_first(tmp_path: Path, run: Path) -> None:
-    values = {"gmf": 0.2, "neumf": 0.25, "unjudged": None, "mf": 0.1, "better.partial": 0.9}
+    values: dict[str, Any] = {"gmf": 0.2, "neumf": 0.25, "odd": "1", "unjudged": None, "mf": 0.1, "better.partial": 0.9}
     for name, value in values.items():
         judged(tmp_path / name, run, value)
-    assert list(find_runs([tmp_path])) == ["neumf", "gmf", "mf", "unjudged"]
+    assert list(find_runs([tmp_path])) == ["neumf", "gmf", "mf", "odd", "unjudged"]
     assert find_runs([run, tmp_path / "mf"]) == {"run": run, "mf": tmp_path / "mf"}
     (empty := tmp_path / "gmf" / "empty").mkdir()
     with pytest.raises(ArtifactError, match="holds none"):

@@ -50,11 +50,13 @@ class Person:
         user_id: External id for the answer; None for nobody in particular.
         liked: (L,) items, ascending.
         low: (M,) items known to be rated below the threshold, ascending.
+        read_at: `Live.times_forgotten` when the events were read that this is made of; None if of none.
     """
 
     user_id: Id | None
     liked: IntArray
     low: IntArray
+    read_at: int | None = None
 
 
 class Live:
@@ -92,7 +94,7 @@ class Live:
         """The most popular items in the plane; worked out once. Raises ConfigError."""
         return item_map(self.run.model)
 
-    def person(self, user_id: str, events: Sequence[Event]) -> int | Person | None:
+    def person(self, user_id: str, events: Sequence[Event], read_at: int | None = None) -> int | Person | None:
         """Returns whom a user's id and events stand for: an index where events add nothing to what the run knows.
 
         An event counts in place of what the run knows of its item, and the last one of an item counts alone. One whose
@@ -115,7 +117,8 @@ class Live:
         low = (known_low - said.keys()) | {item for item, good in said.items() if not good}
         if index is not None and (liked, low) == (known_liked, known_low):
             return index
-        return Person(self.user_ids.as_id(user_id), *(np.array(sorted(items), np.int32) for items in (liked, low)))
+        rows = [np.array(sorted(items), np.int32) for items in (liked, low)]
+        return Person(self.user_ids.as_id(user_id), rows[0], rows[1], read_at)
 
     def history(self, user_id: str, events: Sequence[Event], limit: int) -> list[dict[str, Any]] | None:
         """Returns what a user is known to have done, events first, the latest of them first; then the best rated.
@@ -162,11 +165,16 @@ class Live:
             return self.service.recommend_histories(liked, hidden=hidden, **self._arguments(options))
 
         keys = [(options, person.liked.tobytes(), person.low.tobytes()) for person in people]
-        answers = self._recall.answers(keys, find)
+        answers = self._recall.answers(keys, find, [person.read_at for person in people])
         return [replace(answer, user_id=person.user_id) for person, answer in zip(people, answers, strict=True)]
 
+    @property
+    def times_forgotten(self) -> int:
+        """How often lists were dropped; to be asked before events are read."""
+        return self._recall.times_cleared
+
     def forget(self) -> None:
-        """Drops the lists kept of people with histories."""
+        """Drops the lists kept of people with histories, and those to come of events read before."""
         self._recall.clear()
 
     def similar(self, item_id: str, options: Options) -> Similar:

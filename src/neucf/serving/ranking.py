@@ -44,7 +44,7 @@ class Wanted:
         """Raises ConfigError if something is out of range."""
         check_mask(self.mask)
         check_diversity(self.diversity)
-        if not 1 <= self.k <= num_items:
+        if not isinstance(self.k, int | np.integer) or not 1 <= self.k <= num_items:
             raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {self.k}.")
 
 

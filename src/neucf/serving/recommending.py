@@ -133,7 +133,11 @@ class Service:
 
     def histories(self, histories: Iterable[Iterable[Id]]) -> csr_array:
         """Returns histories of external item ids as a matrix (B, I) of ones; raises UnknownIdError."""
-        rows = [self.model.item_ids.indices([_plain(item) for item in history]) for history in histories]
+        rows = []
+        for history in histories:
+            if isinstance(history, str) or not isinstance(history, Iterable):
+                raise DataError(f"`histories` must be sequences of item ids; got {history!r} for one of them.")
+            rows.append(self.model.item_ids.indices([_plain(item) for item in history]))
         people = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         items = np.concatenate([np.empty(0, np.int32), *rows])
         return matrix(people, items, (len(rows), len(self.model.item_ids)))
@@ -236,6 +240,8 @@ class Service:
         affinities = self.model.affinities(liked, items) if len(liked) and len(items) else None
         if affinities is None:
             return [()] * len(items)
+        # Unmasked, a liked item may be suggested, and is no reason for itself
+        affinities = np.where(liked[:, None] == items, np.float32(-np.inf), affinities)
         strongest = _strongest(affinities.T, NUM_REASONS)
         speaks = np.take_along_axis(affinities.T, strongest, 1) > 0
         reasons = zip(liked[strongest].tolist(), speaks.sum(1).tolist(), strict=True)

@@ -121,8 +121,10 @@ class Backend:
 
     def _rank_users(self, asks: list[Ask[str]]) -> list[Recommendations | Person | Exception]:
         """Ranks users whom events add nothing to; hands back whom they do, to be ranked by history."""
+        # Before the events are read: whoever erases them meanwhile then drops these lists too
+        read_at = [ask.live.times_forgotten for ask in asks]
         events = self.store.histories({ask.who for ask in asks})
-        people = [ask.live.person(ask.who, events[ask.who]) for ask in asks]
+        people = [ask.live.person(ask.who, events[ask.who], when) for ask, when in zip(asks, read_at, strict=True)]
         answers: list[Any] = [
             UnknownIdError("user", ask.who) if person is None else person
             for ask, person in zip(asks, people, strict=True)

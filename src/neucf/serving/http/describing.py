@@ -8,7 +8,7 @@ from typing import Any
 
 from neucf.artifacts.manifest import LOG
 from neucf.serving.answers import json_id
-from neucf.serving.http.runs import METRICS, Runs, valid_metrics
+from neucf.serving.http.runs import METRICS, Runs, judged, valid_metrics
 from neucf.serving.live import Live
 
 # Users named so that a client has somebody to begin with.
@@ -56,8 +56,9 @@ def leaderboard(runs: Runs) -> dict[str, Any]:
 
 def _entry(live: Live, metric: str) -> dict[str, Any]:
     manifest = live.run.manifest
-    valid = (manifest.get("metrics") or {}).get("valid") or {}
-    seconds = [fit["seconds"] for fit in manifest.get("fits") or [] if isinstance(fit.get("seconds"), int | float)]
+    valid, fits = judged(manifest), manifest.get("fits")
+    timed = [fit.get("seconds") for fit in fits if isinstance(fit, dict)] if isinstance(fits, list) else []
+    seconds = [each for each in timed if isinstance(each, int | float)]
     return {
         **summary(live),
         "protocol": valid.get("protocol"),

@@ -75,9 +75,18 @@ def _runs_of(folder: Path) -> list[Path]:
 
 def valid_metrics(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns metric name to mean and ci95 on validation; empty where the run was not judged."""
+    found = judged(manifest).get("metrics")
+    values = found.items() if isinstance(found, dict) else ()
+    return {name: value for name, value in values if isinstance(value, dict) and _is_number(value.get("mean"))}
+
+
+def judged(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what a run says of how it was judged on validation, whatever else it may say there; empty if nothing."""
     found: Any = manifest
-    for key in ("metrics", "valid", "metrics"):
+    for key in ("metrics", "valid"):
         found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, dict) and "mean" in value}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
