@@ -88,6 +88,25 @@ def test_other_settings_of_one_model_are_called_by_their_folders(tmp_path: Path,
     assert {row.label for row in compare_runs([*narrow, wide]).rows} == {"narrow0", "narrow1", "wide"}
 
 
+def test_a_folder_called_as_another_run_is_labelled_is_no_seed_of_it(tmp_path: Path, neucf: Call) -> None:
+    popular = train(neucf, tmp_path / "pop0")
+    named_so = train(neucf, tmp_path / "z" / "popularity", "--set", "reg=5", model="ease")
+    other = train(neucf, tmp_path / "z" / "e500", "--set", "reg=500", model="ease")
+    rows = {row.label: (row.model, row.num_seeds) for row in compare_runs([popular, named_so, other]).rows}
+    assert rows == {"pop0": ("popularity", 1), str(named_so): ("ease", 1), "e500": ("ease", 1)}
+
+
+def test_candidates_are_the_same_for_runs_of_other_seeds(tmp_path: Path, neucf: Call) -> None:
+    runs = [
+        train(neucf, tmp_path / f"k{seed}", "--set", f"neighbours={900 + seed}", "--seed", seed, model="item-knn")
+        for seed in (0, 1)
+    ]
+    board = compare_runs(runs, on="valid", protocol="sampled", ks=[3], metric="ndcg@3")
+    assert board.comparisons is not None
+    (found,) = board.comparisons.rows
+    assert found.metrics["ndcg@3"].difference == 0
+
+
 @pytest.mark.parametrize(
     ("options", "key"),
     [

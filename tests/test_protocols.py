@@ -42,6 +42,22 @@ def test_warm_users_and_warm_items_hand_worked():
     assert found.group("warm_items")["ndcg@2"].tolist() == pytest.approx([1, 1 / np.log2(3), 0, 1])
 
 
+def test_what_a_model_trained_anew_knows_is_counted():
+    train = HAND.train_and_valid
+    found = full_ranking(Popularity().fit(train), HAND, on="test", ks=(2,))
+    assert found.activity.tolist() == np.bincount(train.users, minlength=4).tolist()
+    assert found.popularity.tolist() == np.bincount(train.items, minlength=6).tolist()
+    before = full_ranking(Popularity().fit(HAND.train), HAND, on="test", ks=(2,))
+    assert before.activity.tolist() == np.bincount(HAND.train.users, minlength=4).tolist() != found.activity.tolist()
+
+
+def test_a_k_beyond_any_list_costs_no_memory():
+    found = full_ranking(Table(HAND_SCORES, HAND.train), HAND, on="test", ks=(2, 2**31 - 1))
+    assert found.mean(f"ndcg@{2**31 - 1}") > found.mean("ndcg@2")
+    with pytest.raises(ConfigError, match="`ks` must hold list lengths"):
+        full_ranking(Table(HAND_SCORES, HAND.train), HAND, on="test", ks=(10**20,))
+
+
 def test_full_ranking_on_valid_masks_train_alone():
     found = full_ranking(Table(HAND_SCORES, HAND.train), HAND, on="valid", ks=(1,))
     assert found.users.tolist() == [0, 1]
@@ -246,7 +262,7 @@ def test_wrong_requests_are_refused():
         evaluate(model, HAND, "train")
     with pytest.raises(ConfigError, match="`protocol` must be full or sampled; got 'half'"):
         evaluate(model, HAND, "test", "half")
-    with pytest.raises(ConfigError, match=r"`ks` must hold list lengths of at least 1; got \[0\]"):
+    with pytest.raises(ConfigError, match=r"`ks` must hold list lengths in 1\.\.2147483647; got \[0\]"):
         evaluate(model, HAND, "test", "full", (0,))
     with pytest.raises(ConfigError, match="`ties` must be average, pessimistic or optimistic; got 'lucky'"):
         evaluate(model, HAND, "test", "sampled", ties="lucky")

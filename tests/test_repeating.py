@@ -71,6 +71,16 @@ def test_the_interval_is_nadeau_and_bengios_worked_by_hand(tmp_path: Path) -> No
     assert "Nadeau and Bengio 2003; 800 rows of training, 100 of test" in found.to_markdown()
 
 
+def test_where_users_are_held_out_users_are_counted(tmp_path: Path) -> None:
+    recipe = write(tmp_path, COMPARED.replace("random:0.6/0.2/0.2", "users:0.6/0.2/0.2"), POPULARITY, MF)
+    found, boards = run_splits(recipe, read_dataset(recipe.data.source), tmp_path / "out", 2, threads=1)
+    test = boards[1].results[0].metrics
+    assert test is not None
+    assert (found.unit, found.num_test) == ("users", test["num_users"])
+    assert found.num_train == pytest.approx(3 * found.num_test, rel=0.2)
+    assert f"{found.num_train:,.0f} users of training" in found.to_markdown()
+
+
 def test_the_best_of_several_is_chosen_on_validation_of_each_split(tmp_path: Path) -> None:
     recipe = write(tmp_path, COMPARED + BEST, POPULARITY, MF, MF_WIDE)
     found = table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from made_up import FIXED, FULL, GMF, MF, POPULARITY, PUBLISHED, write, write_sets
 
+from neucf.artifacts import open_run
 from neucf.reporting.charts import interval_chart, line_chart, ticks
+from neucf.reporting.page import _samples
 
 Call = Callable[..., Any]
 
@@ -107,8 +110,8 @@ def test_the_page_shows_what_the_leaderboard_says(tmp_path: Path, neucf: Call) -
     assert 'label = "mf"' in text
     assert "Ann 2001" in text
     assert "held out" in text
-    assert text.count("training rows User") == 0
-    assert len(re.findall(r"User \d+, \d+ training rows", text)) == 3
+    assert text.count("known rows User") == 0
+    assert len(re.findall(r"User \d+, \d+ known rows", text)) == 3
 
 
 def test_compare_writes_it_too(tmp_path: Path, neucf: Call) -> None:
@@ -121,9 +124,31 @@ def test_compare_writes_it_too(tmp_path: Path, neucf: Call) -> None:
         text = " ".join(Page(file).text.split())
         assert f"Against popularity: nDCG@5, {part} part, paired by user" in text
         assert f"neucf compare {runs[0]} {runs[1]}" in text
+        assert "Rated best: " in text
     refused = neucf("compare", *runs, "--report", tmp_path / "nowhere" / "file.html", "--threads", 1)
     assert refused.code == 2
     assert "`report` must be a file that can be written" in refused.err
+
+
+def test_a_report_on_validation_shows_nothing_of_test(tmp_path: Path, neucf: Call) -> None:
+    execute(neucf, tmp_path, COMPARED, POPULARITY, MF)
+    run = open_run(tmp_path / "out" / "mf-seed0")
+    without = replace(run, split=replace(run.split, test=None))
+    found = _samples(run, "valid")
+    assert found == _samples(without, "valid")
+    assert found != _samples(run, "test")
+    assert any(each["held_out"] for user in found for each in user["items"])
+
+
+def test_people_held_out_are_shown_with_what_is_known_of_them(tmp_path: Path, neucf: Call) -> None:
+    recipe = COMPARED.replace("random:0.6/0.2/0.2", "users:0.6/0.2/0.2")
+    text = " ".join(execute(neucf, tmp_path, recipe, POPULARITY).text.split())
+    run = open_run(tmp_path / "out" / "popularity-seed0")
+    histories = (run.split.valid_history, run.split.test_history)
+    num_known = sum(len(part) for part in histories if part is not None)
+    assert f"{num_known:,} known of users held out" in text
+    assert ", 0 known rows" not in text
+    assert ", 0 without a known row" in text
 
 
 def test_the_sampled_protocol_has_a_report_too(tmp_path: Path, neucf: Call) -> None:

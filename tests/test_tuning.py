@@ -375,6 +375,18 @@ def test_a_budget_must_be_one(trials: int | None, minutes: float | None, said: s
         Budget(trials, minutes)
 
 
+def test_a_smaller_budget_chooses_among_what_it_pays_for(tmp_path: Path) -> None:
+    whole = study(stub(), tmp_path, 5)
+    values = [trial.value or 0.0 for trial in whole.trials]
+    for count in (1, 3, 5):
+        part = study(stub(), tmp_path, count)
+        assert len(part.trials) == count
+        assert part.best.value == max(values[:count])
+    seconds = [trial.seconds for trial in whole.trials]
+    assert len(Budget(minutes=sum(seconds[:3]) / 60).within(whole.trials)) == 3
+    assert len(Budget(trials=2, minutes=1e6).within(whole.trials)) == 2
+
+
 def test_whichever_budget_is_spent_first_ends_it(tmp_path: Path) -> None:
     assert len(study(stub(), tmp_path / "a", 3, minutes=60).trials) == 3
     assert len(study(stub(), tmp_path / "b", 300, minutes=1e-6).trials) == 1

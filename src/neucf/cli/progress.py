@@ -58,8 +58,9 @@ class TrainingBar:
         """Shows an epoch; the first is that of a new fit, such as a refit without validation."""
         if record.epoch == 1:
             self._reached = ""
-        if record.valid_metrics and self._metric:
-            self._reached = f"{metric_title(self._metric)} {record.valid_metrics[self._metric]:.4f}"
+        # What chooses epochs may be another metric than is shown
+        if self._metric and self._metric in (record.valid_metrics or {}):
+            self._reached = f"{metric_title(self._metric)} {(record.valid_metrics or {})[self._metric]:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0
         parts = (f"{record.epoch}/{record.epochs}", f"loss {record.loss:.4f}", self._reached, f"{rate:.1f} M/s")
         text = "  ".join(filter(None, parts))

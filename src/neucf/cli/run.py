@@ -57,7 +57,9 @@ def run(
     }
     try:
         if split_seeds is not None:
-            _over_splits(loaded, dataset, folder, split_seeds, how, json)
+            text = recipe_file(recipe).read_text("utf-8")
+            command = f"neucf run {recipe} --split-seeds {split_seeds}" + (f" --seeds {seeds}" if seeds > 1 else "")
+            _over_splits(loaded, dataset, folder, split_seeds, how, json, command=command, text=text)
             return
         results = run_recipe(loaded, dataset, folder, **how)
     except KeyboardInterrupt:
@@ -78,15 +80,22 @@ def run(
 
 
 def _over_splits(
-    recipe: Recipe, dataset: Dataset, folder: Path, num_splits: int, options: dict[str, Any], json: bool
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    num_splits: int,
+    options: dict[str, Any],
+    json: bool,
+    command: str,
+    text: str,
 ) -> None:
-    """Runs the recipe on every split seed, and shows what that says of its models."""
+    """Runs the recipe on every split seed, and shows what that says of its models; each split has its report."""
     from neucf.cli import display
-    from neucf.cli.leaderboard import split_table
+    from neucf.cli.leaderboard import report, split_table
     from neucf.experiment import run_splits
 
     def ended(seed: int, board: Leaderboard) -> None:
-        del board
+        report(board, folder / f"split-{seed}" / "report.html", command=command, recipe=text)
         display.note(f"Split {seed} of {num_splits} is done.")
 
     found, boards = run_splits(recipe, dataset, folder, num_splits, ended=ended, **options)

@@ -42,10 +42,12 @@ class JudgedPart:
         if model.item_ids != part.item_ids or model.user_ids != part.user_ids:
             raise DataError("`split` must share the model's vocabularies; got others. Use the split it was trained on.")
         history = split.valid_history if on == "valid" else split.test_history
-        activity = np.bincount(split.train.users, minlength=part.num_users)
+        # A model trained anew knows validation too
+        train: Interactions = getattr(model, "train", split.train)
+        activity = np.bincount(train.users, minlength=part.num_users)
         if history is not None:
             activity += np.bincount(history.users, minlength=part.num_users)
-        popularity = np.bincount(split.train.items, minlength=part.num_items)
+        popularity = np.bincount(train.items, minlength=part.num_items)
         return cls(model, split, on, part, None if history is None else history.csr(), activity, popularity)
 
     @property

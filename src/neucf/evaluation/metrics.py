@@ -34,7 +34,8 @@ def ndcg(hits: Hits, num_relevant: Counts, k: int) -> Values:
 
     DCG sums 1 / log2(rank + 1) over the hits among the first k; IDCG sums it over ranks 1..min(k, num_relevant).
     """
-    gains = discounts(k)
+    # No list is longer than what there is
+    gains = discounts(min(k, max(hits.shape[1], int(num_relevant.max(initial=0)))))
     ideal = np.concatenate([[0.0], np.cumsum(gains)])[np.minimum(num_relevant, k)]
     return _share(hits[:, :k] @ gains[: hits.shape[1]], ideal)
 

@@ -21,6 +21,8 @@ from neucf.recommender import Recommender, to_numpy
 
 # Pairs scored at once in the sampled protocol: with D = 64, gathered vectors of 32 MiB.
 _TILE_PAIRS = 1 << 17
+# Longer than any catalogue.
+MAX_K = 2**31 - 1
 
 
 def full_ranking(
@@ -186,8 +188,8 @@ def _by_user(users: npt.NDArray[np.int64], values: Mapping[str, Values]) -> Grou
 
 
 def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    if not ks or min(ks) < 1:
-        raise ConfigError(f"`ks` must hold list lengths of at least 1; got {list(ks)}.")
+    if not ks or not 1 <= min(ks) <= max(ks) <= MAX_K:
+        raise ConfigError(f"`ks` must hold list lengths in 1..{MAX_K}; got {list(ks)}.")
     return tuple(sorted(set(ks)))
 
 

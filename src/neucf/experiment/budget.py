@@ -38,6 +38,11 @@ class Budget:
         """Whether nothing more may be tried."""
         return (self.trials is not None and len(trials) >= self.trials) or self.seconds_left(trials) <= 0
 
+    def within(self, trials: Sequence[Trial]) -> Sequence[Trial]:
+        """Returns the trials that this pays for, of a study that a larger one may have added to."""
+        count = next((n for n in range(len(trials)) if self.spent(trials[:n])), len(trials))
+        return trials[:count]
+
     def seconds_left(self, trials: Sequence[Trial]) -> float:
         """Returns the seconds that the next trial may take."""
         if self.minutes is None:

@@ -187,18 +187,31 @@ def _checked_metric(
 
 def _labels(paths: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns each run's label: seeds of one training share it, and nothing else does."""
-    names = [Path(path).resolve().name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    given = [manifest.get("label") or manifest["model"]["name"] for manifest in manifests]
-    labels = []
-    for label, name in zip(given, names, strict=True):
-        same = [manifest for other, manifest in zip(given, manifests, strict=True) if other == label]
-        settings = [{key: _settings(manifest, key) for key in SETTINGS} for manifest in same]
-        seeds = [manifest["seed"] for manifest in same]
-        alike = all(each == settings[0] for each in settings) and len(set(seeds)) == len(seeds)
-        labels.append(label if alike else name)
-    return labels
+    names = [
+        (manifest.get("label") or manifest["model"]["name"], Path(path).resolve().name, str(path))
+        for path, manifest in zip(paths, manifests, strict=True)
+    ]
+    # Which of its names each run goes by; runs that may not share one each take their next.
+    chosen = [0] * len(names)
+    while True:
+        labels = [each[place] for each, place in zip(names, chosen, strict=True)]
+        clashing = [
+            run
+            for run, label in enumerate(labels)
+            if chosen[run] < 2
+            and not _are_seeds([each for each, other in zip(manifests, labels, strict=True) if other == label])
+        ]
+        if not clashing:
+            return labels
+        for run in clashing:
+            chosen[run] += 1
+
+
+def _are_seeds(manifests: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether runs are one training by different seeds."""
+    settings = [{key: _settings(manifest, key) for key in SETTINGS} for manifest in manifests]
+    seeds = [manifest["seed"] for manifest in manifests]
+    return all(each == settings[0] for each in settings) and len(set(seeds)) == len(seeds)
 
 
 def _settings(manifest: Mapping[str, Any], key: str) -> Any:
@@ -209,8 +222,12 @@ def _settings(manifest: Mapping[str, Any], key: str) -> Any:
 
 
 def _judged(run: Run, label: str, on: str, protocol: str, ks: tuple[int, ...], threads: int | None) -> Result:
-    """Judges a run by its own seed, as `neucf run` did; on validation too, where there is any."""
-    manifest, seed, genres = run.manifest, run.manifest["seed"], genre_flags(run.items)
+    """Judges a run by its own seed, as `neucf run` did; on validation too, where there is any.
+
+    Candidates are those of one seed for all runs: differences between runs are not to be those between draws.
+    """
+    manifest, genres = run.manifest, genre_flags(run.items)
+    seed = manifest["seed"] if protocol == "full" else 0
     documents: dict[str, dict[str, Any] | None] = {"test": None, "valid": None}
     per_user = None
     for part in dict.fromkeys([on, "valid"]):
@@ -224,7 +241,7 @@ def _judged(run: Run, label: str, on: str, protocol: str, ks: tuple[int, ...], t
     return Result(
         label=label,
         model=manifest["model"]["name"],
-        seed=seed,
+        seed=manifest["seed"],
         run=str(run.path),
         train_seconds=round(sum(fit["seconds"] for fit in manifest["fits"]), 3),
         metrics=documents["test"],

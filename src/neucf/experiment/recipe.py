@@ -60,7 +60,7 @@ class EvaluationTable(Table):
     """[evaluation]: the protocol of every number, and what chooses epochs and orders the leaderboard."""
 
     protocol: Literal["full", "sampled"] = "full"
-    ks: tuple[Annotated[int, Field(ge=1)], ...] = Field((10, 20), min_length=1)
+    ks: tuple[Annotated[int, Field(ge=1, lt=2**31)], ...] = Field((10, 20), min_length=1)
     select: str = Field(
         "ndcg@20", description="The metric on validation that chooses, and that tests are corrected on."
     )
@@ -129,7 +129,7 @@ class Recipe(Table):
 
     name: str
     data: DataTable
-    evaluation: EvaluationTable
+    evaluation: EvaluationTable = Field(default_factory=EvaluationTable)  # type: ignore[arg-type]
     models: tuple[ModelTable, ...] = Field(min_length=1)
     published: dict[str, PublishedTable] = Field(default_factory=dict)
 

@@ -11,8 +11,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from neucf.artifacts.writer import write_json
 from neucf.data.dataset import Dataset
+from neucf.data.interactions import Interactions
 from neucf.data.shares import parse_spec
 from neucf.data.splitting import split
 from neucf.errors import ConfigError
@@ -73,8 +76,9 @@ class SplitTable:
         title: Protocol, part, data, split and its seeds.
         reference: Label of the model that the others are held against.
         primary: The one metric that tests are corrected on; all others are exploratory.
-        num_train: Rows trained on, mean over splits.
-        num_test: Rows tested on.
+        num_train: How much was trained on, mean over splits, in `unit`.
+        num_test: How much was tested on.
+        unit: `rows`; `users` where users are held out.
         rows: One a label and name of `best_of`, the best on test first.
     """
 
@@ -83,6 +87,7 @@ class SplitTable:
     primary: str
     num_train: float
     num_test: float
+    unit: str
     rows: tuple[SplitRow, ...]
 
     @classmethod
@@ -94,7 +99,8 @@ class SplitTable:
         rows = [_row(label, labels, boards, recipe, num_train / num_test) for label, labels in groups.items()]
         results = [result for board in boards.values() for result in board.results]
         title = title_of(recipe, results, f"seeds 1 to {max(boards)}", trained_by(results))
-        return cls(title, reference, primary, num_train, num_test, _corrected(rows, primary))
+        unit = _unit(parse_spec(recipe.data.split)[0])
+        return cls(title, reference, primary, num_train, num_test, unit, _corrected(rows, primary))
 
     @property
     def footnotes(self) -> list[str]:
@@ -102,7 +108,7 @@ class SplitTable:
         splits = max((len(row.differences) for row in self.rows), default=0)
         notes = [
             f"Difference from {self.reference}, mean over {splits} splits; its interval is over splits, corrected for "
-            f"their overlapping training data (Nadeau and Bengio 2003; {self.num_train:,.0f} rows of training, "
+            f"their overlapping training data (Nadeau and Bengio 2003; {self.num_train:,.0f} {self.unit} of training, "
             f"{self.num_test:,.0f} of test), and p is that of the corrected t-test.",
             f"Holm: corrected for all {sum(row.holm_p_value is not None for row in self.rows)} rows compared. "
             f"{metric_title(self.primary)} was declared beforehand; other metrics are exploratory.",
@@ -209,12 +215,23 @@ def run_splits(
         boards[seed] = Leaderboard.of(own, run(own, dataset, folder / f"split-{seed}", **options))
         boards[seed].write(folder / f"split-{seed}")
         parts = split(dataset, own.data.split, seed, valid=own.data.valid)
-        trained = [parts.train, *([parts.valid] if own.plan(own.models[0]).refits else [])]
-        sizes.append((sum(len(part) for part in trained if part is not None), len(parts.test or ())))
+        trained = parts.train_and_valid if own.plan(own.models[0]).refits else parts.train
+        sizes.append((_size(trained, _unit(way)), _size(parts.test, _unit(way))))
         if ended is not None:
             ended(seed, boards[seed])
     num_train, num_test = (mean(each) for each in zip(*sizes, strict=True))
     return SplitTable.of(recipe, boards, num_train, num_test), boards
+
+
+def _unit(way: str) -> str:
+    """Returns what a split draws, and what its parts are therefore counted in."""
+    return "users" if way == "users" else "rows"
+
+
+def _size(part: Interactions | None, unit: str) -> int:
+    if part is None:
+        return 0
+    return len(np.unique(part.users)) if unit == "users" else len(part)
 
 
 def _row(

@@ -129,6 +129,8 @@ def tune(
             if budget.spent(trials):
                 break
             trying.next(study, budget, trials)
+        # An equal budget is an equal one whatever a larger one found before
+        trials = list(budget.within(trials))
         if not any(trial.value is not None for trial in trials):
             raise TrainingError(f"A trial of {plan.model} must complete; none did. The last: {trials[-1].reason}")
         return Tuned(metric, tuple(trials), study.importances())

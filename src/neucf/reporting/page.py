@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neucf.artifacts import Run, open_run
 from neucf.artifacts.manifest import read_manifest
+from neucf.data.interactions import concatenate
+from neucf.data.splits import Split
 from neucf.data.titles import full_title
 from neucf.evaluation.statistics import bootstrap_interval
 from neucf.evaluation.titles import metric_title
@@ -79,7 +84,7 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
         "comparisons": _comparisons(board),
         "charts": [chart for chart in (_curves(board, done, colours), *_buckets(board, done, colours)) if chart],
         "beyond": _beyond(board, done),
-        "samples": None if best is None else {"model": done[0].label, "users": _samples(best)},
+        "samples": None if best is None else {"model": done[0].label, "users": _samples(best, board.on)},
         "command": command,
         "recipe": recipe,
         "configs": {label: json.dumps(manifest["model"]["config"]) for label, manifest in manifests.items()},
@@ -100,21 +105,24 @@ def _judged(board: Leaderboard, row: Row) -> list[dict[str, Any]]:
 
 def _data(run: Run) -> dict[str, str]:
     manifest, split = run.manifest, run.split
-    parts = [(name, getattr(split, name)) for name in ("train", "valid", "test")]
-    activity = np.bincount(split.train.users, minlength=split.train.num_users)
+    parts = {name: getattr(split, name) for name in ("train", "valid", "test")}
+    histories = [part for part in (split.valid_history, split.test_history) if part is not None]
+    if histories:
+        parts["known of users held out"] = reduce(concatenate, histories)
+    activity = _activity(split)
     popularity = np.bincount(split.train.items, minlength=split.train.num_items)
     pairs = split.train.num_users * split.train.num_items
     settings = {name: value for name, value in manifest["data"].get("settings", {}).items() if value is not None}
-    rows = sum(len(part) for _, part in parts if part is not None)
+    rows = sum(len(part) for part in parts.values() if part is not None)
     return {
         "data": str(manifest["data"]["name"]),
         **({"read with": ", ".join(f"{name} {value}" for name, value in settings.items())} if settings else {}),
-        "users": f"{split.train.num_users:,}, {np.count_nonzero(activity == 0):,} without a training row",
+        "users": f"{split.train.num_users:,}, {np.count_nonzero(activity == 0):,} without a known row",
         "items": f"{split.train.num_items:,}, {np.count_nonzero(popularity == 0):,} without a training row",
         "positives": f"{rows:,} ({rows / max(1, pairs):.2%} of all pairs)",
         "split": f"{manifest['split']}, seed {manifest['split_seed']}",
-        "rows": ", ".join(f"{len(part):,} {name}" for name, part in parts if part is not None),
-        "training rows a user": f"median {np.median(activity):g}, at most {activity.max(initial=0):,}",
+        "rows": ", ".join(f"{len(part):,} {name}" for name, part in parts.items() if part is not None),
+        "known rows a user": f"median {np.median(activity):g}, at most {activity.max(initial=0):,}",
         "training rows an item": f"median {np.median(popularity):g}, at most {popularity.max(initial=0):,}",
         "SHA-256": manifest["data"]["sha256"],
     }
@@ -226,10 +234,19 @@ def _beyond(board: Leaderboard, done: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _samples(run: Run) -> list[dict[str, Any]]:
+def _activity(split: Split) -> npt.NDArray[np.int64]:
+    """Returns (U,) how many rows are known of each user: of one held out, those given as history."""
+    parts = [part for part in (split.train, split.valid_history, split.test_history) if part is not None]
+    return np.bincount(np.concatenate([part.users for part in parts]), minlength=split.train.num_users)
+
+
+def _samples(run: Run, on: str) -> list[dict[str, Any]]:
     """Returns what a few users liked and what the model suggests to them, with what was held out marked."""
-    held = run.split.test or run.split.valid
-    activity = np.bincount(run.split.train.users, minlength=run.split.train.num_users)
+    held = run.split.valid if on == "valid" else run.split.test
+    if on == "valid":
+        # As validation judged it, which is then the future
+        run = replace(run, model=run.first_model, split=replace(run.split, valid=None))
+    activity = _activity(run.split)
     users = np.unique(run.split.train.users) if held is None else np.unique(held.users)
     users = users[np.argsort(activity[users], kind="stable")]
     if not len(users):
@@ -244,6 +261,7 @@ def _samples(run: Run) -> list[dict[str, Any]]:
             {
                 "user_id": ids[user],
                 "num_rows": int(activity[user]),
+                "best": "Liked" if run.split.train.ratings is None else "Rated best",
                 "liked": [_name(item) for item in service.history(ids[user], NUM_LIKED)],
                 "items": [
                     {
