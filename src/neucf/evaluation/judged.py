@@ -42,8 +42,9 @@ class JudgedPart:
         if model.item_ids != part.item_ids or model.user_ids != part.user_ids:
             raise DataError("`split` must share the model's vocabularies; got others. Use the split it was trained on.")
         history = split.valid_history if on == "valid" else split.test_history
-        # A model trained anew knows validation too
-        train: Interactions = getattr(model, "train", split.train)
+        # A model of ours says what it was trained on, which may be validation too
+        own = getattr(model, "train", None)
+        train = own if isinstance(own, Interactions) else split.train
         activity = np.bincount(train.users, minlength=part.num_users)
         if history is not None:
             activity += np.bincount(history.users, minlength=part.num_users)
