@@ -36,6 +36,7 @@ from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
 from neucf.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from neucf.models import MODELS, Model
+from neucf.training import nets, vae
 
 REPORT = ReadReport(rows=9, duplicates=1, below_threshold=2, below_k_core=0, positives=6)
 
@@ -435,16 +436,29 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "neumf", "multi-vae"])
-def test_a_net_that_claims_to_be_large_is_refused_before_it_is_built(name: str, tmp_path: Path) -> None:
+def test_a_net_that_claims_to_be_large_is_refused_before_it_is_built(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     small = {"hidden": 8, "dim": 4} if name == "multi-vae" else {"tower": "8-4"}
     save(MODELS[name](**small, epochs=1).fit(dataset()[1].train, threads=1), tmp_path / "run")
     file = tmp_path / "run" / "manifest.json"
     manifest = json.loads(file.read_text())
-    # Some 17 GB a layer
-    manifest["model"]["config"] |= {"hidden": 2**32} if name == "multi-vae" else {"tower": [65536, 65536, 65536]}
+    # Some 17 GB a layer of the towers
+    large = {"hidden": 16_384, "dim": 4096} if name == "multi-vae" else {"tower": [65_536, 65_536, 65_536]}
+    manifest["model"]["config"] |= large
     file.write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=r"needs arrays of shapes|cannot be built"):
+    nowhere: list[bool] = []
+
+    def filled(weight: torch.Tensor, _: object) -> torch.Tensor:
+        nowhere.append(weight.is_meta)
+        return weight
+
+    for module in (nets, vae):
+        monkeypatch.setattr(module, "filled", filled)
+    with pytest.raises(ArtifactError, match="needs arrays of shapes"):
         open_run(tmp_path / "run")
+    assert nowhere
+    assert all(nowhere)
 
 
 @pytest.mark.parametrize("where", ["nowhere", "file", "empty"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -228,6 +230,20 @@ def test_recorded_steps_move_as_others_do(optimizer: str, sampler: str) -> None:
     for one, other in zip(plain.net.parameters(), recorded.net.parameters(), strict=True):
         # A rate that is a tensor has seven digits
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lazy-adam"])
+def test_an_engine_goes_when_it_is_let_go(optimizer: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        trained = engine(fresh(), "bce", optimizer)
+        trained.run_epoch(1, lambda _: 0.02)
+        seen = weakref.ref(trained)
+        del trained
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_as_it_is() -> None:

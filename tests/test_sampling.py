@@ -86,7 +86,7 @@ def test_users_who_have_everything_are_skipped_and_counted() -> None:
 def test_who_has_all_that_is_ever_drawn_is_skipped_too() -> None:
     """Nobody has item 3, which popularity therefore never offers: user 0 is left without a negative."""
     train = Interactions.from_arrays([0, 0, 0, 1], [0, 1, 2, 0], item_ids=range(4))
-    for kind, skipped in (("popularity", [0]), ("uniform", []), ("shared", [])):
+    for kind, skipped in (("popularity", [0]), ("in-batch", [0]), ("uniform", []), ("shared", [])):
         drawn = NegativeSampler(train, kind, 2, power=0.75, seed=0, device=CPU)  # type: ignore[arg-type]
         assert np.flatnonzero(drawn.is_full).tolist() == skipped
         assert drawn.num_skipped_users == len(skipped)

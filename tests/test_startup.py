@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from planted import planted
+
+import neucf
+from neucf.models import MODELS
 
 HEAVY = {
     "torch",
@@ -53,6 +57,17 @@ print("LOADED", *sorted({{name.partition(".")[0] for name in sys.modules}}))
     loaded = done.stdout.split("LOADED")[1].split()
     assert "neucf" in loaded
     assert (HEAVY & set(loaded)) - allowed == set()
+
+
+def test_opening_a_run_leaves_torchs_compiler_alone(tmp_path: Path) -> None:
+    """Its import takes seconds, and is easily brought about."""
+    train = planted()[0]
+    for name in ("neumf", "mlp", "multi-vae"):
+        neucf.save(MODELS[name](epochs=1).fit(train, threads=1), tmp_path / name)
+    code = f"import sys, neucf; [neucf.load({str(tmp_path)!r} + '/' + name) for name in ('neumf', 'mlp', 'multi-vae')]"
+    shown = f"{code}; print('LOADED', 'torch' in sys.modules, 'torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert "LOADED True False" in done.stdout
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "sqlalchemy", "uvicorn", "prometheus_client"])

@@ -213,8 +213,8 @@ def _times(series: pl.Series, table: Table) -> IntArray:
     if values.dtype.is_float():
         # Fractions become microseconds, in 64 bits
         wrong = wrong | ~(values.abs() < (2.0**63 / 1e6 if fractions else 2.0**53)).fill_null(False)
-    elif values.dtype == pl.UInt64:
-        wrong = wrong | (values >= 2**63)
+    else:
+        wrong = wrong | values.cast(pl.Int64, strict=False).is_null()
     if wrong.any():
         row = _first(wrong)
         rule = "a number or an ISO date, or leave the column out with an empty `time_col`"

@@ -39,9 +39,9 @@ _FLAGS = (
     *("Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western"),
 )
 _NO_GENRES = ("", "(no genres listed)", "unknown")
-# 'Toy Story (1995)', 'Death Note (2006-2007)', 'Lost World, The (1995) (V)'
 # A column with gaps is often one of fractions
 _WRITTEN_YEAR = re.compile(r"\s*([0-9]{1,4})(?:\.0*)?\s*")
+# 'Toy Story (1995)', 'Death Note (2006-2007)', 'Lost World, The (1995) (V)'
 _YEAR = re.compile(r"^(.*?)\s*\((\d{4})(?:[-\u2013]\d{0,4})?\)\s*(?:\([A-Z]{1,2}\))?\s*$", re.DOTALL)
 
 

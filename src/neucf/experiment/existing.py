@@ -42,7 +42,8 @@ def compare_runs(
     """Judges run folders alike, and compares them with one of them, paired by user.
 
     Runs of one label, alike but for their seed, are averaged over seeds. A label is what the recipe called the run,
-    else its model's name; where two runs of a label differ in more than the seed, each is called by its folder's name.
+    else its model's name; where two runs of a label differ in more than the seed, each is called by its folder's name,
+    or by its path.
 
     Args:
         paths: Two run folders or more.
@@ -222,9 +223,10 @@ def _settings(manifest: Mapping[str, Any], key: str) -> Any:
 
 
 def _judged(run: Run, label: str, on: str, protocol: str, ks: tuple[int, ...], threads: int | None) -> Result:
-    """Judges a run by its own seed, as `neucf run` did; on validation too, where there is any.
+    """Judges a run, on validation too where there is any.
 
-    Candidates are those of one seed for all runs: differences between runs are not to be those between draws.
+    By its own seed in full ranking, as `neucf run` did; sampled candidates are those of one seed for all runs, since
+    differences between runs are not to be those between draws.
     """
     manifest, genres = run.manifest, genre_flags(run.items)
     seed = manifest["seed"] if protocol == "full" else 0

@@ -29,7 +29,7 @@ class Tuned:
     Attributes:
         metric: What was maximised on validation.
         trials: Those that ended.
-        importances: How much each setting mattered; empty for few trials.
+        importances: How much each setting mattered; empty for few trials, or where the study has more than these.
     """
 
     metric: str
@@ -125,15 +125,15 @@ def tune(
         while True:
             trials = study.trials
             if watcher is not None and trials:
-                watcher.trials(trials)
+                watcher.trials(budget.within(trials))
             if budget.spent(trials):
                 break
             trying.next(study, budget, trials)
         # An equal budget is an equal one whatever a larger one found before
-        trials = list(budget.within(trials))
+        whole, trials = trials, list(budget.within(trials))
         if not any(trial.value is not None for trial in trials):
             raise TrainingError(f"A trial of {plan.model} must complete; none did. The last: {trials[-1].reason}")
-        return Tuned(metric, tuple(trials), study.importances())
+        return Tuned(metric, tuple(trials), study.importances() if trials == whole else {})
 
 
 def tuned_plan(plan: Plan, tuned: Tuned) -> Plan:

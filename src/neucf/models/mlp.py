@@ -17,7 +17,7 @@ from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
 from neucf.recommender import to_numpy
-from neucf.training.nets import Net, Parts, Table, embedding, rows_of
+from neucf.training.nets import Net, Parts, Table, embedding, rows_of, uniform
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
@@ -59,7 +59,7 @@ class Tower(nn.Module):
         for fan_in, fan_out in pairwise(widths):
             bound = (6.0 / (fan_in + fan_out)) ** 0.5
             # (fan_out, fan_in)
-            self.weights.append(nn.Parameter(torch.empty(fan_out, fan_in).uniform_(-bound, bound, generator=generator)))
+            self.weights.append(nn.Parameter(uniform(torch.empty(fan_out, fan_in), bound, generator)))
             self.biases.append(nn.Parameter(torch.zeros(fan_out)))
 
     def user_half(self, vectors: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class MLPNet(Net):
         self.item_embedding = embedding(num_items, half, config.init, config.init_std, generator)
         self.tower = Tower(config.tower, config.dropout, generator)
         bound = (3.0 / last) ** 0.5
-        self.h = nn.Parameter(torch.empty(last).uniform_(-bound, bound, generator=generator))
+        self.h = nn.Parameter(uniform(torch.empty(last), bound, generator))
         self.bias = nn.Parameter(torch.zeros(1))
 
     def tables(self) -> list[Table]:

@@ -19,7 +19,7 @@ from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import temperature_for
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
+from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, uniform, unit
 
 
 class NeuMFConfig(CosineConfig):
@@ -77,8 +77,8 @@ class NeuMFNet(Net):
         self.tower = Tower(config.tower, config.dropout, generator)
         bound = (3.0 / last) ** 0.5
         # (D + D_last,): GMF's weights start at 1, as in gmf
-        tower_weights = torch.empty(last).uniform_(-bound, bound, generator=generator)
-        self.h = nn.Parameter(torch.cat([torch.ones(config.dim), tower_weights]))
+        self.h = nn.Parameter(torch.ones(config.dim + last))
+        uniform(self.h.data[config.dim :], bound, generator)
         self.bias = nn.Parameter(torch.zeros(1))
 
     def tables(self) -> list[Table]:

@@ -196,7 +196,11 @@ def _curves(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int])
 
 
 def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]) -> list[Chart | None]:
-    """Returns accuracy by user activity and item popularity: seeds share the split, hence the buckets."""
+    """Returns accuracy by user activity and item popularity.
+
+    Seeds share the split, hence the buckets. A model trained anew knows more rows than one that was not, and has other
+    buckets: it has no line beside that one.
+    """
     charts = []
     part = "validation" if board.on == "valid" else board.on
     for key, (x_title, title) in BUCKETS.items():
@@ -213,10 +217,14 @@ def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]
                 for place in range(len(names))
             }
             for label, each in documents.items()
-            if each and all(len(document.get(key, [])) == len(names) for document in each)
+            if each and all(_bounds(document.get(key, [])) == _bounds(first) for document in each)
         }
         charts.append(line_chart(f"{title}: {metric_title(board.select)}, {part} part", x_title, lines, colours, names))
     return charts
+
+
+def _bounds(buckets: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
+    return [(bucket["low"], bucket["high"], bucket["num_users"]) for bucket in buckets]
 
 
 def _beyond(board: Leaderboard, done: Sequence[Row]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ def place_new_items(model: Model, items: pl.DataFrame | None) -> tuple[Model, np
     those of the very same genres, where there are any. One without genres stays as it is.
 
     Args:
-        model: A fitted model with item embeddings; it is left as it is.
+        model: A fitted model that can place items; it is left as it is.
         items: The genres in index order.
 
     Raises:
-        ConfigError: If no genres are known, or the model has no item embeddings.
+        ConfigError: If no genres are known, or the model cannot place items.
     """
     if items is None:
         raise ConfigError("`new_items` needs items with genres; this model knows none. Train with --items FILE.")

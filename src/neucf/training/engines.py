@@ -16,7 +16,7 @@ from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable, set_rate
 from neucf.training.penalties import add_row_penalty, penalty_shares
-from neucf.training.recording import CudaRecorder, RecordedStep, Recorder, Step
+from neucf.training.recording import CudaRecorder, RecordedStep, Recorder
 from neucf.training.sampling import Negatives, NegativeSampler
 
 State: TypeAlias = dict[str, Any]
@@ -103,14 +103,14 @@ class TorchEngine:
         for table in self.tables:
             table.embedding.sparse = self.sparse
         self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
-        self.move: Step = self._move
+        self.recorded: RecordedStep | None = None
         draws = any(getattr(module, "dropout", 0) > 0 for module in net.modules())
         if self.device.type == "cuda" and optimizer in ("adam", "adamw") and not draws:
             self.record(CudaRecorder(self.device))
 
     def record(self, recorder: Recorder) -> None:
         """Has all but the first steps replayed by `recorder`."""
-        self.move = RecordedStep(self._move, self.optimizers, recorder)
+        self.recorded = RecordedStep(self.optimizers, recorder)
 
     @property
     def samples_per_epoch(self) -> int:
@@ -139,7 +139,9 @@ class TorchEngine:
     def step_on(self, users: Tensor, positives: Tensor, negatives: Negatives, lr: float) -> Tensor:
         """Takes one step on positives (B,) of users (B,); returns the loss before it, penalties excluded."""
         set_rate(self.optimizers, lr)
-        return self.move(users, positives, negatives)
+        if self.recorded is None:
+            return self._move(users, positives, negatives)
+        return self.recorded(self._move, users, positives, negatives)
 
     def _move(self, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
         """Takes a step at the optimisers' rate; where it waited for a CUDA device, it could not be recorded."""
@@ -171,8 +173,8 @@ class TorchEngine:
         self.net.load_state_dict(state["net"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             load_portable(optimizer, saved)
-        if isinstance(self.move, RecordedStep):
-            self.move.forget()
+        if self.recorded is not None:
+            self.recorded.forget()
 
     def _order(self, rng: np.random.Generator) -> Tensor:
         """Returns all positives (E,) in a random order: on the CPU the batched engine's, elsewhere the device's own."""

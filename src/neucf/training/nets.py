@@ -168,13 +168,25 @@ def embedding(
 
     With `unit` it gives its rows at length 1.
     """
+    bound = (6.0 / (rows + dim)) ** 0.5
     weight = torch.empty(rows, dim)
     if init == "normal":
-        weight.normal_(0.0, std, generator=generator)
+        filled(weight, lambda table: table.normal_(0.0, std, generator=generator))
     else:
-        bound = (6.0 / (rows + dim)) ** 0.5
-        weight.uniform_(-bound, bound, generator=generator)
+        uniform(weight, bound, generator)
     return (UnitEmbedding if unit else nn.Embedding)(rows, dim, _weight=weight)
+
+
+def filled(weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
+    """Returns a new weight, filled; without memory there is nothing to fill, and PyTorch would load its compiler."""
+    if not weight.is_meta:
+        fill(weight)
+    return weight
+
+
+def uniform(weight: Tensor, bound: float, generator: torch.Generator) -> Tensor:
+    """Returns a new weight, filled with draws from -bound..bound."""
+    return filled(weight, lambda each: each.uniform_(-bound, bound, generator=generator))
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:

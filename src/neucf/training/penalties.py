@@ -25,7 +25,7 @@ def add_row_penalty(weight: Tensor, rows: list[tuple[Tensor, float]], reg: float
 
     Args:
         weight: The table (R, D).
-        rows: Indices (...,) of rows, and what share each time one is there brings.
+        rows: Indices (N,) of rows, and what share each time one is there brings.
         reg: L2 strength.
         sparse: Whether the gradient is one of the touched rows alone.
     """

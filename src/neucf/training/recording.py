@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Recorder(Protocol):
         """Runs a step as it is, where a recording of it would run."""
 
     def record(self, step: Fixed) -> Fixed:
-        """Returns what replays a step; recording it changes nothing."""
+        """Returns what replays a step; recording it moves nothing."""
 
 
 class CudaRecorder:
@@ -46,9 +46,13 @@ class CudaRecorder:
 
     def record(self, step: Fixed) -> Fixed:
         """Returns what replays a step; its loss is the same tensor each time."""
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self.stream):
-            loss = step()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        try:
+            with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self.stream):
+                loss = step()
+        finally:
+            # A recording that fails does not come back to the stream it left
+            torch.cuda.set_stream(before)
 
         def replay() -> Tensor:
             with torch.cuda.device(self.device):
@@ -62,24 +66,18 @@ class RecordedStep:
     """Takes the first steps as they are, and replays a recording from then on.
 
     A batch of another shape than the first, such as an epoch's last one, is taken as it is. So are all, with a warning,
-    where recording fails.
+    where recording fails. The step is given at each call, so that no engine holds itself by what it keeps.
 
     Args:
-        step: Takes one step on users (B,), positives (B,) and negatives, and returns the loss. It may not wait for the
-            device nor draw random numbers.
-        optimizers: Those it moves, whose rate becomes a tensor, as a recorded number could not change.
-        recorder: Runs and records it.
-        warm_up: Steps before it is recorded.
+        optimizers: Those that steps move, whose rate becomes a tensor, as a recorded number could not change.
+        recorder: Runs and records steps.
+        warm_up: Steps before one is recorded.
     """
 
-    def __init__(
-        self, step: Step, optimizers: Sequence[torch.optim.Optimizer], recorder: Recorder, warm_up: int = 3
-    ) -> None:
-        self.step, self.optimizers, self.recorder, self.warm_up = step, optimizers, recorder, warm_up
-        self.able = True
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = torch.full((), float(group["lr"]), device=group["params"][0].device)
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], recorder: Recorder, warm_up: int = 3) -> None:
+        self.optimizers, self.recorder, self.warm_up, self.able = optimizers, recorder, warm_up, True
+        for group in self._groups():
+            group["lr"] = torch.full((), float(group["lr"]), device=group["params"][0].device)
         self.forget()
 
     def forget(self) -> None:
@@ -88,36 +86,47 @@ class RecordedStep:
         self.batch: tuple[Tensor, Tensor, Negatives] | None = None
         self.replay: Fixed | None = None
 
-    def __call__(self, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
-        """Takes one step; returns the loss, which the next step may overwrite."""
+    def __call__(self, step: Step, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
+        """Takes one step on users (B,), positives (B,) and negatives.
+
+        Args:
+            step: Always the same; it may not wait for the device nor draw random numbers.
+            users: Of the positives.
+            positives: What they chose.
+            negatives: What they did not.
+
+        Returns:
+            The loss, which the next step may overwrite.
+        """
         if self.batch is None:
             self.batch = users.clone(), positives.clone(), negatives.clone()
-        if not self.able or len(users) != len(self.batch[0]):
-            return self.step(users, positives, negatives)
-        self.batch[0].copy_(users)
-        self.batch[1].copy_(positives)
-        self.batch[2].copy_(negatives)
+        batch = self.batch
+        if not self.able or len(users) != len(batch[0]):
+            return step(users, positives, negatives)
+        batch[0].copy_(users)
+        batch[1].copy_(positives)
+        batch[2].copy_(negatives)
         if self.replay is None and self.num_run == self.warm_up:
-            self._record()
+            self._record(lambda: step(*batch))
         if self.replay is not None:
             return self.replay()
         self.num_run += 1
-        return self.recorder.run(self._fixed)
+        return self.recorder.run(lambda: step(*batch))
 
-    def _fixed(self) -> Tensor:
-        assert self.batch is not None
-        return self.step(*self.batch)
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
-    def _record(self) -> None:
-        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+    def _record(self, step: Fixed) -> None:
         try:
             # Said only while recording: outside it Adam warns of it
-            for group in groups:
+            for group in self._groups():
                 group["capturable"] = True
-            self.replay = self.recorder.record(self._fixed)
+            self.replay = self.recorder.record(step)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             self.able = False
             warnings.warn(f"Training goes on without a CUDA graph, more slowly: {error}", RuntimeWarning, stacklevel=2)
         finally:
-            for group in groups:
+            for group in self._groups():
                 group["capturable"] = False

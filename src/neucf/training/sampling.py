@@ -84,18 +84,20 @@ class NegativeSampler:
         self._known_items = known_items(matrix.indptr, matrix.indices) if compiled else None
         # (I,) train positives of each item
         counts = np.bincount(train.items, minlength=train.num_items).astype(np.float64)
-        accept, alias = np.empty(0), np.empty(0, np.int64)
+        accept, alias, num_offered = np.empty(0), np.empty(0, np.int64), train.num_items
         # (I,) how likely an item is drawn
         if kind == "popularity":
             chances = counts**power / (counts**power).sum()
             accept, alias = alias_table(chances)
+            num_offered = int((chances > 0).sum())
         elif kind == "in-batch":
             # Validation may hold items that train never offers
             chances = np.maximum(counts, 1) / max(len(train), 1)
+            num_offered = int((counts > 0).sum())
         else:
             chances = np.full(train.num_items, 1.0 / train.num_items)
         # What is never drawn is no negative either
-        self.is_full = np.diff(matrix.indptr) >= (chances > 0).sum()
+        self.is_full = np.diff(matrix.indptr) >= num_offered
         self.eligible = np.flatnonzero(~self.is_full[train.users])
         self.num_skipped_users = int(self.is_full.sum())
         self._accept, self._alias = torch.from_numpy(accept).to(device), torch.from_numpy(alias).to(device)

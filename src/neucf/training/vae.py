@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from neucf.data.interactions import Interactions
 from neucf.training.engines import State, diverged
+from neucf.training.nets import filled
 from neucf.training.optimizers import load_portable, portable
 
 # Logits that stand in memory at once while validation is judged.
@@ -34,7 +36,8 @@ class VAENet(nn.Module):
         super().__init__()
 
         def weights(rows: int, columns: int) -> nn.Parameter:
-            return nn.Parameter(nn.init.xavier_normal_(torch.empty(rows, columns), generator=generator))
+            weight = torch.empty(rows, columns)
+            return nn.Parameter(filled(weight, partial(nn.init.xavier_normal_, generator=generator)))
 
         # The outer two as tables (I, H), a row an item
         self.into, self.into_bias = weights(num_items, hidden), nn.Parameter(torch.zeros(hidden))
