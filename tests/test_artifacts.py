@@ -484,6 +484,25 @@ def fail(path: Path, error: BaseException, checkpoint: dict[str, Any] | None = N
         attempt()
 
 
+def test_where_no_folder_can_be_made_a_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ArtifactError, match="must be writable"), writing(tmp_path / "run"):
+        pass
+
+
+def test_a_table_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", refuse)
+    with pytest.raises(ArtifactError, match=r"parquet could not be written: No space left"):
+        write(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 def test_a_failure_without_a_checkpoint_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
     fail(tmp_path / "run", error)

@@ -91,6 +91,12 @@ def test_bar_goes_to_standard_error(server: Server, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == ""
 
 
+def test_a_folder_that_cannot_be_made_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DownloadError, match=r"could not be written"):
+        install(Archive(f"{server.url}/set.zip", SHA256, "set"), tmp_path / "file" / "set")
+
+
 def test_cut_leaves_nothing_and_restarts(server: Server, tmp_path: Path) -> None:
     source = Archive(f"{server.url}/set.zip", SHA256, "set")
     server.cut = 40

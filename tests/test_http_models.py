@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def test_the_runs_are_listed_the_default_first(client: TestClient) -> None:
     assert listed["default"] == "bpr-mf"
     assert [run["label"] for run in listed["models"]] == ["bpr-mf", "ease", "popularity"]
     assert listed["models"][1]["model"] == "ease"
+
+
+def test_runs_of_two_data_sets_are_refused(folder: Path, tmp_path: Path) -> None:
+    for name in ("ease", "popularity"):
+        shutil.copytree(folder / name, tmp_path / name)
+    file = tmp_path / "popularity" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, "data": {**manifest["data"], "name": "another"}}))
+    with pytest.raises(ConfigError, match=r"must name runs of one data set; ease is of .* and popularity of another"):
+        open_runs([tmp_path])
 
 
 def test_each_run_answers_by_its_label(client: TestClient, folder: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from neucf.data.interactions import Interactions
 from neucf.kernels.sampling import alias_table
 from neucf.training import sampling
-from neucf.training.sampling import NegativeSampler
+from neucf.training.sampling import NegativeSampler, hardness_for
 
 CPU = torch.device("cpu")
 # User 0 has items 0..2 of 8, user 1 item 7, user 2 all but item 4, user 3 everything
@@ -100,6 +100,13 @@ def test_in_batch_corrections_are_finite_for_items_that_only_validation_has() ->
     drawn = in_batch.draw(torch.tensor([0, 1]), torch.tensor([0, 2]), 1, 0)
     assert drawn.log_q_positive is not None
     np.testing.assert_allclose(drawn.log_q_positive.numpy(), np.log([2 / 3, 1 / 3]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "num_items", "draws"), [(0, 100, 8), (0, 10_000, 8), (0, 40_000, 16), (0, 10**7, 32), (3, 40_000, 3)]
+)
+def test_hardness_goes_by_the_catalogue_where_it_is_not_given(asked: int, num_items: int, draws: int) -> None:
+    assert hardness_for(asked, num_items) == draws
 
 
 def test_in_batch_masks_accidental_hits_and_the_positive_itself() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from planted import planted
@@ -68,6 +70,22 @@ def test_opening_a_run_leaves_torchs_compiler_alone(tmp_path: Path) -> None:
     shown = f"{code}; print('LOADED', 'torch' in sys.modules, 'torch._dynamo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     assert "LOADED True False" in done.stdout
+
+
+def test_no_help_loses_what_stands_in_brackets() -> None:
+    """Rich takes [this] for a style unless it is escaped."""
+    assert registered_commands()
+    for name, function in registered_commands().items():
+        lost = re.findall(r"(?<!\\)\[[a-z]+\]", function.__doc__ or "")
+        assert not lost, name
+
+
+def registered_commands() -> dict[str, Any]:
+    from neucf.cli import app
+
+    groups = [app, *(group.typer_instance for group in app.registered_groups if group.typer_instance)]
+    commands = [command for group in groups for command in group.registered_commands]
+    return {command.callback.__name__: command.callback for command in commands if command.callback}
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "sqlalchemy", "uvicorn", "prometheus_client"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from neucf.artifacts import open_run
+from neucf.models import MODELS
 
 Call = Callable[..., Any]
 
@@ -61,7 +62,11 @@ def test_the_terminal_shows_trials_and_the_same_command_goes_on(data: Path, tmp_
     assert "(defaults)" in done.out
     assert "full ranking, test part: nDCG@20 0." in " ".join(done.out.split())
     settings = json.loads((tmp_path / "study" / "tune.json").read_text())["best"]["settings"]
-    assert f"--model mf --set lr={settings['lr']} --set reg={settings['reg']} " in done.out
+    shown = " ".join(done.out.split())
+    assert "neucf train DATA --model mf --set dim=" in shown
+    default = MODELS["mf"]().config
+    for name in ("lr", "reg"):
+        assert (f"--set {name}={settings[name]} " in shown) is (settings[name] != getattr(default, name))
     for name in ("history.png", "study.db", "tune.json", "results.jsonl", "best"):
         assert (tmp_path / "study" / name).exists()
     assert [line for line in done.err.splitlines() if line.startswith("mf, trial 2: nDCG@20 0.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -178,8 +179,9 @@ def fit_into(
     claim(partial.folder, {"model": plan.model, "config": config, "data": dataset.interactions.sha256(), **asked})
 
     first_fit = partial.folder / FIRST_FIT
-    if first_fit.exists():
-        fit, metrics = json.loads(first_fit.read_text())
+    first = _read_first(first_fit)
+    if first is not None:
+        fit, metrics = first
     else:
         first_halves = [half.first_model for half in halves]
         known = (parts.valid, parts.valid_history)
@@ -192,7 +194,9 @@ def fit_into(
         if plan.refits and parts.valid is not None:
             # An interrupted refit goes on from here.
             write_weights(partial.folder / FIRST_WEIGHTS, model)
-            first_fit.write_text(json.dumps([fit, metrics]))
+            whole_file = first_fit.with_suffix(".new")
+            whole_file.write_text(json.dumps([fit, metrics]))
+            os.replace(whole_file, first_fit)
     fits = [fit]
     if plan.refits and parts.valid is not None:
         whole = parts.train_and_valid
@@ -200,13 +204,22 @@ def fit_into(
         with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)
         fits.append(refit)
-        first_fit.unlink()
+        first_fit.unlink(missing_ok=True)
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     if plan.metric is not None:
         draw_curve(partial.folder / LOG, plan.metric, partial.folder / CURVE)
     write_run(partial.folder, model=model, split=parts, dataset=dataset, manifest=manifest)
     return Fitted(model, parts, manifest)
+
+
+def _read_first(file: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Returns what an interrupted run kept of its first fit; None, and it is done anew, where that cannot be read."""
+    try:
+        fit, metrics = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return fit, metrics
 
 
 def open_halves(plan: Plan, parts: Split) -> list[Run]:

@@ -18,6 +18,8 @@ from neucf.artifacts.manifest import MANIFEST
 from neucf.errors import ArtifactError, ConfigError
 
 LOCK, REQUEST = ".lock", "request.json"
+# Times that another process may make or remove a folder between two calls of ours.
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +129,17 @@ def _check_free(run: Path, force: bool) -> None:
 
 def _hold(partial: Path) -> int:
     """Makes the folder and takes its lock; returns the open file that holds it."""
+    tries = 0
     try:
         while True:
+            tries += 1
             try:
                 partial.mkdir(parents=True, exist_ok=True)
                 fresh = not os.path.lexists(partial / LOCK)
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
                 lock = os.open(partial / LOCK, flags, 0o600)
             except (FileNotFoundError, FileExistsError):
-                if os.path.lexists(partial) and not partial.is_dir():
+                if (os.path.lexists(partial) and not partial.is_dir()) or tries == _TRIES:
                     raise
                 continue  # another process made or removed it between two calls
             try:

@@ -31,7 +31,7 @@ from neucf.artifacts.manifest import (
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
-from neucf.errors import DataError
+from neucf.errors import ArtifactError, DataError
 from neucf.models import Model
 
 COLUMNS = {"ratings": "rating", "weights": "weight", "timestamps": "timestamp"}
@@ -77,9 +77,9 @@ def write_run(
     """
     parts = _parts(split, dataset)
     _write_vocabularies(folder, split.train, dataset)
-    _interactions(parts).write_parquet(folder / INTERACTIONS)
+    _write_table(_interactions(parts), folder / INTERACTIONS)
     if split.candidates is not None:
-        _candidates(split.candidates).write_parquet(folder / CANDIDATES)
+        _write_table(_candidates(split.candidates), folder / CANDIDATES)
     write_weights(folder / WEIGHTS, model)
     write_json(folder / METRICS, manifest.get("metrics", {}))
     whole = {
@@ -154,13 +154,20 @@ def _parts(split: Split, dataset: Dataset | None) -> dict[PartName, Interactions
 
 
 def _write_vocabularies(folder: Path, train: Interactions, dataset: Dataset | None) -> None:
-    pl.DataFrame({"user_id": train.user_ids.series}).write_parquet(folder / USERS)
+    _write_table(pl.DataFrame({"user_id": train.user_ids.series}), folder / USERS)
     items = pl.DataFrame({"item_id": train.item_ids.series})
     if dataset is not None and dataset.items is not None:
         if dataset.items.height != items.height:
             raise DataError(f"`items` must have a row for each of {items.height} items; got {dataset.items.height}.")
         items = dataset.items.select("title", "year", "genres").insert_column(0, items["item_id"])
-    items.write_parquet(folder / ITEMS)
+    _write_table(items, folder / ITEMS)
+
+
+def _write_table(table: pl.DataFrame, file: Path) -> None:
+    try:
+        table.write_parquet(file)
+    except pl.exceptions.PolarsError as error:
+        raise ArtifactError(f"{file} could not be written: {error}.") from None
 
 
 def _interactions(parts: Mapping[PartName, Interactions]) -> pl.DataFrame:

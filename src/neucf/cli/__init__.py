@@ -60,6 +60,13 @@ def main() -> None:
     except NeucfError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # A full disk, or a file that was taken away
+        named = "" if error.filename is None else f" ({error.filename})"
+        print(f"Error: {error.strerror or error}{named}.", file=sys.stderr)
+        sys.exit(1)
     finally:
         _flush()
 

@@ -14,10 +14,18 @@ app = typer.Typer(help="List, fetch and describe data sets.", no_args_is_help=Tr
 @app.command("list")
 def list_sets() -> None:
     """List the named data sets, and where each would come from."""
-    from neucf.cli import reports
+    from neucf.cli import display, reports
     from neucf.data.catalog import CATALOG, find
+    from neucf.errors import DataError
 
-    reports.catalogue({entry: find(name) for name, entry in CATALOG.items()})
+    found = {}
+    for name, entry in CATALOG.items():
+        try:
+            found[entry] = find(name)
+        except DataError as error:
+            found[entry] = None
+            display.note(str(error))
+    reports.catalogue(found)
 
 
 @app.command("get")

@@ -25,9 +25,9 @@ def index(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Build the index of `neucf recommend RUN --ann` and say how much of the exact lists it finds.
+    r"""Build the index of `neucf recommend RUN --ann` and say how much of the exact lists it finds.
 
-    It is written into RUN as ann.safetensors. Needs faiss: pip install 'neucf[ann]'
+    It is written into RUN as ann.safetensors. Needs faiss: pip install 'neucf\[ann]'
     """
     from neucf.artifacts import open_run
     from neucf.cli import display

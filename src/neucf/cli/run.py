@@ -30,10 +30,10 @@ def run(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Train and judge every model of RECIPE, for every seed, and print the leaderboard.
+    r"""Train and judge every model of RECIPE, for every seed, and print the leaderboard.
 
-    With a `reference` in the recipe's [evaluation], every model is compared with it, user by user. What an existing DIR
-    holds is taken over where settings, data and code are the same. Exits with 1 if a model failed.
+    With a `reference` in the recipe's \[evaluation], every model is compared with it, user by user. What an existing
+    DIR holds is taken over where settings, data and code are the same. Exits with 1 if a model failed.
     """
     from neucf.cli import display, reports
     from neucf.cli.leaderboard import leaderboard, report

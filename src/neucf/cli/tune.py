@@ -122,14 +122,31 @@ def tune(
     else:
         _show(tuned, best, plan)
         user = next(iter(parts.train.user_ids), "")
-        given = " ".join(f"--set {name}={value}" for name, value in tuned.best.settings.items())
         display.next_steps(
             [
                 f"neucf recommend {display.shown(folder / tuning.BEST)} --user {user}",
-                f"neucf train DATA --model {model} {given} --out RUN",
+                f"neucf train DATA {_asked(plan, tuned)} --out RUN",
             ]
         )
         display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
+
+
+def _asked(plan: Plan, tuned: Tuned) -> str:
+    """Returns the options of `neucf train` that give the best run again."""
+    from neucf.fitting import Plan
+    from neucf.models import MODELS
+    from neucf.models.config import plain
+
+    usual, default = Plan(plan.model), MODELS[plan.model]().config.model_dump()
+    wanted = {**plan.settings, **tuned.best.settings}
+    changed = {name: plain(value) for name, value in wanted.items() if str(value) != str(default.get(name))}
+    options = [f"--model {plan.model}", *(f"--set {name}={value}" for name, value in changed.items())]
+    for name in ("split", "split_seed", "valid", "seed"):
+        if getattr(plan, name) != getattr(usual, name):
+            options.append(f"--{name.replace('_', '-')} {getattr(plan, name)}")
+    if plan.refit is not None:
+        options.append("--refit" if plan.refit else "--no-refit")
+    return " ".join(options)
 
 
 def _document(tuned: Tuned, best: dict[str, Any], run: Path) -> dict[str, Any]:

@@ -121,8 +121,16 @@ def install(source: Source, target: Path, *, report: Report | None = None) -> No
     Work goes on in a folder of its own beside `target`, so that a cut leaves nothing that looks finished.
 
     Raises:
-        DownloadError: If the source cannot be reached, was cut off, is not what its SHA-256 says, or is unsafe.
+        DownloadError: If the source cannot be reached, was cut off, is not what its SHA-256 says, or is unsafe, or if
+            nothing can be written there.
     """
+    try:
+        _install(source, target, report)
+    except OSError as error:
+        raise DownloadError(f"{target} could not be written: {error.strerror or error}.") from error
+
+
+def _install(source: Source, target: Path, report: Report | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(target)
     with tempfile.TemporaryDirectory(prefix=f"{target.name}.part-", dir=target.parent) as temporary:
@@ -136,10 +144,10 @@ def install(source: Source, target: Path, *, report: Report | None = None) -> No
         unpack(archive, folder / "data", source.prefix)
         try:
             (folder / "data").rename(target)
-        except OSError as error:
+        except OSError:
             # Another process may have been faster; what it verified is as good.
             if not target.is_dir():
-                raise DownloadError(f"{target} could not be written: {error.strerror}.") from error
+                raise
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -16,7 +16,7 @@ from neucf.training.catalogue import CatalogueEngine
 from neucf.training.catalogue_loss import temperature_for
 from neucf.training.engines import Engine, TorchEngine
 from neucf.training.nets import Net
-from neucf.training.sampling import NegativeSampler
+from neucf.training.sampling import NegativeSampler, hardness_for
 from neucf.training.sgd import SgdEngine
 
 # Logits an epoch may cost under `sampler=auto` with softmax, by a net in general; those a positive may cost where they
@@ -70,12 +70,12 @@ def make_engine(
             "`item_power` weighs items in a softmax over the catalogue or a shared pool, by an optimiser that moves "
             f"every row; got loss={config.loss}, sampler={config.sampler}, optimizer={config.optimizer}. Leave it at 0."
         )
-    batch_size = batch_size_for(config, len(train))
+    batch_size, hardness = batch_size_for(config, len(train)), hardness_for(config.hardness, train.num_items)
     sampler = NegativeSampler(train, config.sampler, config.negatives, power=config.power, seed=seed, device=chosen)
     if kind == "sgd":
         return SgdEngine(
             net, config.loss, sampler, train,
-            hardness=config.hardness, seed=seed, threads=num_threads(threads),
+            hardness=hardness, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
     if kind == "batch":
         return BatchedEngine(
@@ -86,7 +86,7 @@ def make_engine(
     return TorchEngine(
         net, config.loss, sampler, train,
         optimizer=config.optimizer, batch_size=batch_size, temperature=temperature,
-        hardness=config.hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
+        hardness=hardness, reg_weights=config.reg_weights, clip=config.clip, precision=config.precision,
         seed=seed,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from neucf.data.vocabulary import IntArray
 from neucf.models.neural_config import NeuralConfig
 from neucf.training.catalogue_loss import temperature_for
 from neucf.training.nets import Net, UnitEmbedding, unit
+from neucf.training.sampling import hardness_for
 
 # Few, small steps: training stops early too, and a vector taken to its optimum fits the history and little else.
 STEPS, RATE = 30, 0.05
@@ -46,8 +47,12 @@ def fold_in(
         pool: Items a step takes.
         log_weights: What training added to the logits of each item (I,), over the temperature.
     """
-    temperature = temperature_for(config.temperature, histories.shape[1])
-    config = config.model_copy(update={"temperature": temperature})
+    num_items = histories.shape[1]
+    resolved = {
+        "temperature": temperature_for(config.temperature, num_items),
+        "hardness": hardness_for(config.hardness, num_items),
+    }
+    config = config.model_copy(update=resolved)
     matrix = csr_array(histories)
     matrix.sort_indices()
     device = next(net.parameters()).device

@@ -175,5 +175,10 @@ class NegativeSampler:
         return self._keys[places] == keys
 
 
+def hardness_for(hardness: int, num_items: int) -> int:
+    """Returns `hardness`, or for 0 what suits a catalogue: 8, from 10,000 items on growing with their root, to 32."""
+    return hardness or int(np.clip(round(8 * (num_items / 10_000) ** 0.5), 8, 32))
+
+
 def _key(seed: int, epoch: int, first: int) -> int:
     return int(np.random.SeedSequence([seed, epoch, first]).generate_state(1, np.uint64)[0] >> np.uint64(1))

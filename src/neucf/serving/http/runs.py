@@ -36,8 +36,19 @@ class Runs(Mapping[str, Live]):
 
 
 def open_runs(paths: Sequence[Path]) -> Runs:
-    """Opens what `find_runs` finds; raises ArtifactError and ConfigError."""
-    return Runs({label: Live(open_run(path), label) for label, path in find_runs(paths).items()})
+    """Opens what `find_runs` finds; raises ArtifactError, and ConfigError where runs are of different data.
+
+    Events, and the users and items they name, are those of one data set.
+    """
+    lives = {label: Live(open_run(path), label) for label, path in find_runs(paths).items()}
+    first = next(iter(lives.values()))
+    for label, live in lives.items():
+        if live.data != first.data:
+            raise ConfigError(
+                f"`RUN` must name runs of one data set; {first.label} is of {first.data} and {label} of {live.data}. "
+                "Serve them apart, each with events of its own."
+            )
+    return Runs(lives)
 
 
 def find_runs(paths: Sequence[Path]) -> dict[str, Path]:
