@@ -63,7 +63,7 @@ def test_the_terminal_shows_trials_and_the_same_command_goes_on(data: Path, tmp_
     assert "full ranking, test part: nDCG@20 0." in " ".join(done.out.split())
     settings = json.loads((tmp_path / "study" / "tune.json").read_text())["best"]["settings"]
     shown = " ".join(done.out.split())
-    assert "neucf train DATA --model mf --set dim=" in shown
+    assert "neucf train DATA --model mf --set epochs=2 --set batch_size=64 " in shown
     default = MODELS["mf"]().config
     for name in ("lr", "reg"):
         assert (f"--set {name}={settings[name]} " in shown) is (settings[name] != getattr(default, name))
