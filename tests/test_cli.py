@@ -289,6 +289,49 @@ def test_an_interrupted_refit_goes_on_without_the_first_fit(
     ]
 
 
+@pytest.mark.parametrize("left", ["", "[1", "{}"])
+def test_a_first_fit_whose_record_was_cut_is_done_anew(
+    left: str, clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
+    assert neucf("train", clusters, "--out", tmp_path / "whole", *settings).code == 0
+    seen = []
+
+    def interrupt(_: TrainingBar, record: Any) -> None:
+        seen.append(record.epoch)
+        if len(seen) == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBar, "__call__", interrupt)
+        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    (tmp_path / "run.partial" / "first-fit.json").write_text(left)
+    done = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume")
+    assert done.code == 0, done.err
+    whole, resumed = (open_run(tmp_path / name).model.arrays() for name in ("whole", "run"))
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_what_the_system_refuses_ends_in_a_sentence(neucf: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "run/users.parquet")
+
+    monkeypatch.setattr("neucf.cli.app", refuse)
+    done = neucf("data", "list")
+    assert (done.code, done.err) == (1, "Error: No space left on device (run/users.parquet).\n")
+
+
+def test_data_list_goes_on_past_a_folder_that_lacks_files(
+    tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ml-1m").mkdir()
+    monkeypatch.setenv("NEUCF_DATA", str(tmp_path))
+    done = neucf("data", "list")
+    assert done.code == 0
+    assert "lacks files of ml-1m" in done.err.replace("\n", " ")
+    assert "gowalla" in done.out
+
+
 def test_starts_from_another_run(clusters: Path, tmp_path: Path, neucf: Call) -> None:
     settings = ("--model", "mf", "--set", "dim=4", "--set", "epochs=3", "--set", "lr=0.05")
     assert neucf("train", clusters, "--out", tmp_path / "first", *settings).code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -194,9 +193,7 @@ def fit_into(
         if plan.refits and parts.valid is not None:
             # An interrupted refit goes on from here.
             write_weights(partial.folder / FIRST_WEIGHTS, model)
-            whole_file = first_fit.with_suffix(".new")
-            whole_file.write_text(json.dumps([fit, metrics]))
-            os.replace(whole_file, first_fit)
+            first_fit.write_text(json.dumps([fit, metrics]))
     fits = [fit]
     if plan.refits and parts.valid is not None:
         whole = parts.train_and_valid
@@ -204,7 +201,7 @@ def fit_into(
         with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)
         fits.append(refit)
-        first_fit.unlink(missing_ok=True)
+        first_fit.unlink()
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     if plan.metric is not None:

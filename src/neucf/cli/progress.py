@@ -59,8 +59,9 @@ class TrainingBar:
         if record.epoch == 1:
             self._reached = ""
         # What chooses epochs may be another metric than is shown
-        if self._metric and self._metric in (record.valid_metrics or {}):
-            self._reached = f"{metric_title(self._metric)} {(record.valid_metrics or {})[self._metric]:.4f}"
+        value = (record.valid_metrics or {}).get(self._metric or "")
+        if self._metric and value is not None:
+            self._reached = f"{metric_title(self._metric)} {value:.4f}"
         rate = record.samples / record.seconds / 1e6 if record.seconds > 0 else 0.0
         parts = (f"{record.epoch}/{record.epochs}", f"loss {record.loss:.4f}", self._reached, f"{rate:.1f} M/s")
         text = "  ".join(filter(None, parts))

@@ -55,20 +55,22 @@ def run(
         "tuning": TuningBar,
         "done": lambda result: _note(loaded, result),
     }
+    # What a report says of how it was made
+    about = {
+        "command": f"neucf run {recipe}" + (f" --seeds {seeds}" if seeds > 1 else ""),
+        "recipe": recipe_file(recipe).read_text("utf-8"),
+    }
     try:
         if split_seeds is not None:
-            text = recipe_file(recipe).read_text("utf-8")
-            command = f"neucf run {recipe} --split-seeds {split_seeds}" + (f" --seeds {seeds}" if seeds > 1 else "")
-            _over_splits(loaded, dataset, folder, split_seeds, how, json, command=command, text=text)
+            about["command"] += f" --split-seeds {split_seeds}"
+            _over_splits(loaded, dataset, folder, split_seeds, how, about, json)
             return
         results = run_recipe(loaded, dataset, folder, **how)
     except KeyboardInterrupt:
         display.note("Interrupted. The same command goes on from here.")
         raise
     board = Leaderboard.of(loaded, results)
-    again = f"neucf run {recipe}" + (f" --seeds {seeds}" if seeds > 1 else "")
-    files = board.write(folder) + _plots(board, folder)
-    files += report(board, folder / "report.html", command=again, recipe=recipe_file(recipe).read_text("utf-8"))
+    files = board.write(folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
     if json:
         compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
         display.document({"models": [result.to_json() for result in results], **compared})
@@ -85,9 +87,8 @@ def _over_splits(
     folder: Path,
     num_splits: int,
     options: dict[str, Any],
+    about: dict[str, str],
     json: bool,
-    command: str,
-    text: str,
 ) -> None:
     """Runs the recipe on every split seed, and shows what that says of its models; each split has its report."""
     from neucf.cli import display
@@ -95,7 +96,7 @@ def _over_splits(
     from neucf.experiment import run_splits
 
     def ended(seed: int, board: Leaderboard) -> None:
-        report(board, folder / f"split-{seed}" / "report.html", command=command, recipe=text)
+        report(board, folder / f"split-{seed}" / "report.html", **about)
         display.note(f"Split {seed} of {num_splits} is done.")
 
     found, boards = run_splits(recipe, dataset, folder, num_splits, ended=ended, **options)

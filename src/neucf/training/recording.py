@@ -13,6 +13,8 @@ from neucf.training.sampling import Negatives
 
 Step: TypeAlias = Callable[[Tensor, Tensor, Negatives], Tensor]
 Fixed: TypeAlias = Callable[[], Tensor]
+# Steps taken before one is recorded, as PyTorch asks for.
+_WARM_UP = 3
 
 
 class Recorder(Protocol):
@@ -71,11 +73,10 @@ class RecordedStep:
     Args:
         optimizers: Those that steps move, whose rate becomes a tensor, as a recorded number could not change.
         recorder: Runs and records steps.
-        warm_up: Steps before one is recorded.
     """
 
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], recorder: Recorder, warm_up: int = 3) -> None:
-        self.optimizers, self.recorder, self.warm_up, self.able = optimizers, recorder, warm_up, True
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer], recorder: Recorder) -> None:
+        self.optimizers, self.recorder, self.able = optimizers, recorder, True
         for group in self._groups():
             group["lr"] = torch.full((), float(group["lr"]), device=group["params"][0].device)
         self.forget()
@@ -106,7 +107,7 @@ class RecordedStep:
         batch[0].copy_(users)
         batch[1].copy_(positives)
         batch[2].copy_(negatives)
-        if self.replay is None and self.num_run == self.warm_up:
+        if self.replay is None and self.num_run == _WARM_UP:
             self._record(lambda: step(*batch))
         if self.replay is not None:
             return self.replay()

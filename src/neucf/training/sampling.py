@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -44,16 +44,15 @@ class Negatives:
 
     def copy_(self, other: Negatives) -> None:
         """Takes over the values of others, of the same shapes."""
-        for field in fields(self):
-            mine = getattr(self, field.name)
-            if mine is not None:
-                mine.copy_(getattr(other, field.name))
+        for mine, new in zip(self._tensors(), other._tensors(), strict=True):
+            if mine is not None and new is not None:
+                mine.copy_(new)
+
+    def _tensors(self) -> tuple[Tensor | None, ...]:
+        return self.items, self.log_q_positive, self.log_q_negative, self.mask
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Negatives:
-        def changed(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else change(tensor)
-
-        rest = changed(self.log_q_positive), changed(self.log_q_negative), changed(self.mask)
+        rest = (None if tensor is None else change(tensor) for tensor in self._tensors()[1:])
         return Negatives(change(self.items), *rest)
 
 
