@@ -30,15 +30,16 @@ class Buffers:
     Users are dealt to threads, so their tables need no copy a thread. A part the net lacks has no columns.
     """
 
-    def __init__(self, parts: Parts, train: Interactions, widths: Ints, threads: int) -> None:
+    def __init__(self, parts: Parts, train: Interactions, threads: int) -> None:
         def zeros(*shape: int) -> Floats:
             return np.zeros(shape, np.float32)
 
         num_users, num_items = train.num_users, train.num_items
         dim = parts.product[0].embedding.embedding_dim if parts.product else 0
-        # Of the tower, whole vectors of units
-        wide = np.array([padded(width) for width in widths], np.int64)
-        width, last = (int(wide[0]), int(wide[-1])) if len(widths) else (0, 0)
+        # (L,) the hidden layers' widths, none where there is no tower, and in whole vectors of units
+        self.widths: Ints = np.array([len(bias) for _, bias in parts.layers], np.int64)
+        wide = np.array([padded(width) for width in self.widths], np.int64)
+        width, last = (int(wide[0]), int(wide[-1])) if len(self.widths) else (0, 0)
         # (U, D), (T, I, D) and, for the first tower layer, (S <= U, D1), (T, I, D1)
         self.p, self.q = zeros(num_users, dim), zeros(threads, num_items, dim)
         self.a, self.c = zeros(num_users, width), zeros(threads, num_items, width)
@@ -46,7 +47,8 @@ class Buffers:
         self.user_counts, self.item_counts = zeros(1, num_users), zeros(threads, num_items)
         # (T, D), (T, weights of the later layers), (T, their biases), laid out as a Tower's, (T, D_last), (T, 1)
         self.h = zeros(threads, dim)
-        self.weights, self.biases = zeros(threads, int(wide[:-1] @ widths[1:])), zeros(threads, int(wide[1:].sum()))
+        self.weights = zeros(threads, int(wide[:-1] @ self.widths[1:]))
+        self.biases = zeros(threads, int(wide[1:].sum()))
         self.top, self.bias = zeros(threads, last), zeros(threads, 1)
         half = parts.tower[0].embedding.embedding_dim if parts.tower else 0
         self.tower_user, self.tower_item = zeros(1, num_users, half), zeros(1, num_items, half)

@@ -7,48 +7,31 @@ each is computed once a batch, for the users and items that the batch holds; the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.adam import adam_rows
 from neucf.kernels.compile import torch_threads
-from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Places, Terms, Values, visit
-from neucf.kernels.sampling import by_batch, compact
-from neucf.kernels.tower import padded
-from neucf.training.batch_state import Buffers, Floats, Ints, Moments
+from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Terms, visit
+from neucf.kernels.sampling import by_batch
+from neucf.training.batch_parts import Batch, make_batch, read_values, run_all, weight_gradients
+from neucf.training.batch_state import Buffers, Ints, Moments
 from neucf.training.engines import State, diverged, valid_loss
 from neucf.training.losses import LossName, make_loss
-from neucf.training.nets import Net, Table
+from neucf.training.nets import Net
 from neucf.training.penalties import penalty_shares
 from neucf.training.sampling import NegativeSampler
 
 LOSS_KINDS: dict[LossName, int] = {"bpr": BPR, "bce": BCE, "softmax": SOFTMAX}
 # Positives a thread holds the hidden layers of at once, unless these floats, about its cache, hold fewer
 CHUNK, CHUNK_FLOATS = 64, 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch's rows, and which rows of the tower's tables they stand for.
-
-    Attributes:
-        places: For the kernel.
-        seen_users: (S,) the users whose half of the first layer is computed.
-        seen_items: (S,) likewise; all items where the batch holds more terms than there are items.
-    """
-
-    places: Places
-    seen_users: Ints
-    seen_items: Ints | slice
 
 
 class BatchedEngine:
@@ -95,9 +78,7 @@ class BatchedEngine:
         self.items = train.items[sampler.eligible].astype(np.int64)
         self.by_user = np.argsort(self.users, kind="stable")
         self.log_q = sampler.log_q(sampler.count).numpy()
-        # (L,) the hidden layers' widths, none where there is no tower
-        self.widths = np.array([len(bias) for _, bias in parts.layers], np.int64)
-        self.work = Buffers(parts, train, self.widths, threads)
+        self.work = Buffers(parts, train, threads)
         tables = [table.embedding.weight for table in net.tables()]
         held = {id(table) for table in tables}
         self.weights = [weight for weight in net.parameters() if weight.requires_grad and id(weight) not in held]
@@ -142,16 +123,16 @@ class BatchedEngine:
         items = np.empty((len(users), 1 + self.sampler.count), np.int64)
         items[:, 0] = positives
         spans = self._deal(users)
-        _map(pool, lambda span: self.sampler.fill(users[span], places[span], epoch, items[span, 1:]), spans)
-        batch = self._batch(users, items)
-        values, terms = self._values(batch, pool), self._terms(batch)
-        chunk = int(np.clip(CHUNK_FLOATS // (items.shape[1] * max(int(self.widths.sum()), 1)), 1, CHUNK))
+        run_all(pool, lambda span: self.sampler.fill(users[span], places[span], epoch, items[span, 1:]), spans)
+        batch = make_batch(self.parts, users, items, self.num_users, self.num_items)
+        values, terms = read_values(self.parts, self.work, batch, pool), self._terms(len(users))
+        chunk = int(np.clip(CHUNK_FLOATS // (items.shape[1] * max(int(self.work.widths.sum()), 1)), 1, CHUNK))
 
         def gradients(thread: int) -> float:
             span = spans[thread]
             return float(visit(span.start, span.stop, chunk, batch.places, values, self.work.of(thread), terms))
 
-        losses: list[float] = _map(pool, gradients, range(self.threads))
+        losses: list[float] = run_all(pool, gradients, range(self.threads))
         self.steps += 1
         self._step_weights(lr, batch, pool)
         self._step_tables(lr, pool)
@@ -168,19 +149,8 @@ class BatchedEngine:
         cuts[1:-1] = np.searchsorted(users, users[cuts[1:-1]])
         return [slice(first, last) for first, last in pairwise(cuts.tolist())]
 
-    def _batch(self, users: Ints, items: Ints) -> Batch:
-        places, seen_users = Places(users, users, items, items), users
-        seen_items: Ints | slice = slice(None)
-        if len(self.widths):
-            seen_users, slots = compact(users, self.num_users)
-            places = places._replace(user_slots=slots)
-        if len(self.widths) and items.size < self.num_items:
-            seen_items, slots = compact(items, self.num_items)
-            places = places._replace(item_slots=slots)
-        return Batch(places, seen_users, seen_items)
-
-    def _terms(self, batch: Batch) -> Terms:
-        num_positives, num_negatives = len(batch.places.users), self.sampler.count
+    def _terms(self, num_positives: int) -> Terms:
+        num_negatives = self.sampler.count
         terms = {"bce": 1 + num_negatives, "bpr": num_negatives, "softmax": 1}[self.loss_name]
         shares = penalty_shares(self.loss_name, num_positives, num_negatives)
         scale = np.float32(1 / (num_positives * terms))
@@ -208,62 +178,11 @@ class BatchedEngine:
             own.square.copy_(saved["square"])
 
     @torch.no_grad()
-    def _values(self, batch: Batch, pool: ThreadPoolExecutor | None) -> Values:
-        """Returns what a batch reads: tables, the first tower layer's halves, the layers after it, output weights."""
-        parts, work = self.parts, self.work
-        p, q = (_array(table) for table in parts.product) if parts.product else (work.p, work.q[0])
-        a, c = work.a, work.c[0]
-        later = [array.detach().numpy().ravel() for layer in parts.layers[1:] for array in layer]
-        if parts.tower is not None:
-            weight, bias = (_wide(each) for each in parts.layers[0])
-            users, items = (table.embedding.weight for table in parts.tower)
-            width = users.shape[1]
-            sides = [
-                (bias, users[batch.seen_users], weight[:, :width].T),
-                (torch.zeros_like(bias), items[batch.seen_items], weight[:, width:].T),
-            ]
-            a, c = (half.numpy() for half in _map(pool, lambda side: torch.addmm(*side), sides))
-        dim, top = p.shape[1], parts.top
-        return Values(
-            p=p,
-            q=q,
-            h=np.ones(dim, np.float32) if parts.h is None else parts.h.detach()[:dim].numpy(),
-            item_bias=work.item_bias[0] if parts.item_bias is None else _array(parts.item_bias).reshape(-1),
-            a=a,
-            c=c,
-            weights=_joined(later[::2]),
-            biases=_joined(later[1::2]),
-            widths=self.widths,
-            top=work.top[0] if top is None else _wide(top.detach()[0 if top is not parts.h else dim :]).numpy(),
-            bias=np.float32(0.0 if parts.bias is None else parts.bias.item()),
-        )
-
-    @torch.no_grad()
     def _step_weights(self, lr: float, batch: Batch, pool: ThreadPoolExecutor | None) -> None:
         """Gives every parameter that is no table its gradient, penalty included, and moves it."""
         if not self.weights:
             return
-        parts, work = self.parts, self.work
-        gradients: dict[int, Tensor] = {}
-        h, top, bias, weights, biases = (
-            torch.from_numpy(array.sum(0)) for array in (work.h, work.top, work.bias, work.weights, work.biases)
-        )
-        if parts.bias is not None:
-            gradients[id(parts.bias)] = bias
-        if parts.h is not None:
-            gradients[id(parts.h)] = h
-        if parts.top is not None:
-            top = top[: self.widths[-1]]
-            gradients[id(parts.top)] = torch.cat([h, top]) if parts.top is parts.h else top
-        weight_at, bias_at = 0, 0
-        for weight, own_bias in parts.layers[1:]:
-            rows, size = weight.shape
-            wide = padded(size)
-            gradients[id(weight)] = weights[weight_at : weight_at + rows * wide].view(rows, wide)[:, :size]
-            gradients[id(own_bias)] = biases[bias_at : bias_at + rows]
-            weight_at, bias_at = weight_at + rows * wide, bias_at + padded(rows)
-        if parts.tower is not None:
-            gradients |= self._first_layer(batch, pool)
+        gradients = weight_gradients(self.parts, self.work, batch, pool)
         # One long row each
         once = np.ones((1, 1), np.float32)
         for weight, moments in zip(self.weights, self.moments[-len(self.weights) :], strict=True):
@@ -271,25 +190,7 @@ class BatchedEngine:
             slopes = gradients[id(weight)].reshape(1, 1, -1).numpy()
             adam_rows(0, 1, row, mean, square, slopes, once, np.float32(self.reg_weights), lr, self.steps, False)
         self.net.after_step()
-        work.clear_weights()
-
-    def _first_layer(self, batch: Batch, pool: ThreadPoolExecutor | None) -> dict[int, Tensor]:
-        """Returns the gradients of the first layer, and passes what is left to its tables, before the layer moves."""
-        assert self.parts.tower is not None
-        work, (first, bias) = self.work, self.parts.layers[0]
-        users, items = (table.embedding.weight for table in self.parts.tower)
-        width = users.shape[1]
-        users, items = users[batch.seen_users], items[batch.seen_items]
-        a = torch.from_numpy(work.a[: len(users), : len(bias)])
-        c = torch.from_numpy(work.c[:, : len(items), : len(bias)].sum(0))
-        user_slopes, item_slopes = torch.empty_like(users), torch.empty_like(items)
-        sides = [(a, users, first[:, :width], user_slopes), (c, items, first[:, width:], item_slopes)]
-        gradients = {id(first): torch.cat(_map(pool, _through_first_layer, sides), dim=1), id(bias): a.sum(0)}
-        work.tower_user[0, batch.seen_users] = user_slopes.numpy()
-        work.tower_item[0, batch.seen_items] = item_slopes.numpy()
-        work.a[: len(users)] = 0
-        work.c[:, : len(items)] = 0
-        return gradients
+        self.work.clear_weights()
 
     def _step_tables(self, lr: float, pool: ThreadPoolExecutor | None) -> None:
         """Moves the embedding tables, rows dealt to threads, and clears what the batch added up."""
@@ -302,37 +203,6 @@ class BatchedEngine:
             bounds = [len(weight) * thread // self.threads for thread in range(self.threads + 1)]
             rule = (np.float32(table.reg), lr, self.steps, self.lazy)
             spans.append([(*span, *arrays, *rule) for span in pairwise(bounds)])
-        _map(pool, lambda own: [adam_rows(*span) for span in own], list(zip(*spans, strict=True)))
+        run_all(pool, lambda own: [adam_rows(*span) for span in own], list(zip(*spans, strict=True)))
         self.work.user_counts.fill(0)
         self.work.item_counts.fill(0)
-
-
-def _array(table: Table) -> Floats:
-    array: Floats = table.embedding.weight.detach().numpy()
-    return array
-
-
-def _joined(arrays: list[Floats]) -> Floats:
-    return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
-
-
-def _wide(rows: Tensor) -> Tensor:
-    """Returns rows (R, ...) with rows of zeros up to whole vectors; as they are where nothing is missing."""
-    missing = padded(len(rows)) - len(rows)
-    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
-
-
-@torch.no_grad()
-def _through_first_layer(side: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Fills a table's gradients (R, D) from those of its half (R, D1); returns the layer's (D1, D)."""
-    slopes, table, weight, out = side
-    torch.mm(slopes, weight, out=out)
-    return slopes.T @ table
-
-
-def _map(pool: ThreadPoolExecutor | None, function: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
-    """Returns the function of each value; this thread takes the first itself, which saves waking another."""
-    if pool is None:
-        return [function(value) for value in values]
-    others = [pool.submit(function, value) for value in values[1:]]
-    return [function(values[0]), *(other.result() for other in others)]
