@@ -232,6 +232,7 @@ def test_a_body_that_breaks_a_rule_is_a_problem(client: TestClient, body: str, s
         ("/v1/items?k=0", 422),
         ("/v1/map?model=other", 422),
         ("/v1/nothing", 404),
+        ("/v1/models/", 404),
         ("/docs", 404),
         ("/v1/events", 405),
     ],

@@ -39,6 +39,8 @@ def make_app(backend: Backend, guard: Guard, metrics: Metrics, *, max_in_flight:
         description="Recommendations for known users and for anybody by a history, and the events that shape them.",
         docs_url=None,
         redoc_url=None,
+        # A redirect would name the address by which a proxy asked, not the client's.
+        redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backend, app.state.metrics = backend, metrics
