@@ -53,6 +53,7 @@ def write_planted(
         name="planted",
         interactions=train,
         below_threshold=train.take(np.empty(0, np.int64)),
+        below_k_core=train.take(np.empty(0, np.int64)),
         items=items,
         fixed=None,
         report=ReadReport(rows, 0, 0, 0, rows),

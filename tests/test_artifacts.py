@@ -62,7 +62,9 @@ def dataset() -> tuple[Dataset, Split]:
     )
     candidates = Candidates(np.array([1], np.int32), np.array([0], np.int32), np.array([[2, -1]], np.int32))
     whole = concatenate(concatenate(train, valid), test)
-    read = Dataset("tiny", whole, below, items, None, REPORT, {"min_rating": 4.0, "sep": None})
+    read = Dataset(
+        "tiny", whole, below, whole.take(np.empty(0, np.int64)), items, None, REPORT, {"min_rating": 4.0, "sep": None}
+    )
     return read, Split(train, valid, test, candidates=candidates, notes=("Two users were too short.",))
 
 
@@ -237,7 +239,7 @@ def test_any_split_comes_back(
         size = len(rows)
         columns = {
             "ratings": st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=size, max_size=size),
-            "weights": st.lists(st.floats(0, 1e300), min_size=size, max_size=size),
+            "weights": st.lists(st.floats(1e-30, 1e30), min_size=size, max_size=size),
             "timestamps": st.lists(st.integers(-(2**63), 2**63 - 1), min_size=size, max_size=size),
         }
         return Interactions.from_arrays(

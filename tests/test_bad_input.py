@@ -193,6 +193,24 @@ def test_columns(write: Callable[..., Path]) -> None:
     assert "no column with a usual item name" in refusal(write("userId\n1\n"))
 
 
+def test_positions_need_a_file_without_a_header_line(write: Callable[..., Path]) -> None:
+    path = write("Benutzer;Artikel;Note\n1;10;4\n2;11;5\n")
+    message = refusal(path, user_col="1", item_col="2")
+    assert message.startswith(f"{path}, row 1: ")
+    assert "Benutzer, Artikel, Note" in message
+    assert len(read_dataset(path, user_col="1", item_col="2", format="no-header").interactions) == 3
+
+
+def test_a_mark_after_a_blank_is_named(write: Callable[..., Path]) -> None:
+    assert "row 3: a quotation mark must follow" in refusal(write('user, item\n1, 9\n1, "10"\n'))
+
+
+def test_an_item_file_of_other_items(write: Callable[..., Path]) -> None:
+    items = write("item_id,title\n010,Alpha\n", "items.csv")
+    message = refusal(write("user,item\n1,10\n"), items=items)
+    assert "none of its 1 ids is among them, such as '010' beside '10'" in message
+
+
 def test_numbers_without_a_header_are_not_guessed(write: Callable[..., Path]) -> None:
     message = refusal(write("1,10,4.0\n2,11,3.0\n"))
     assert "row 1: a header line is needed" in message

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from neucf.data.interactions import Interactions
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, UnknownIdError
 from neucf.models import MODELS, Model
 from neucf.serving import Service, batch, write_recommendations
 
@@ -162,3 +162,11 @@ def test_k_and_the_place_are_checked(tmp_path: Path) -> None:
 def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     write_recommendations(popularity(), tmp_path / "a" / "b" / "out.csv", 1)
     assert [file.name for file in (tmp_path / "a" / "b").iterdir()] == ["out.csv"]
+
+
+@pytest.mark.usefixtures("tile")
+def test_some_users_come_in_the_order_asked(tmp_path: Path) -> None:
+    assert write_recommendations(popularity(), tmp_path / "out.parquet", 2, user_ids=["w", "u"]) == 3
+    assert pl.read_parquet(tmp_path / "out.parquet").rows() == [*EXPECTED[3:], EXPECTED[0]]
+    with pytest.raises(UnknownIdError, match="nobody"):
+        write_recommendations(popularity(), tmp_path / "out.parquet", 2, user_ids=["u", "nobody"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,3 +78,61 @@ def test_an_index_is_built_its_recall_said_and_used(run: Path, neucf: Call) -> N
     assert "such as mf; got mlp" in neucf("index", run.parent / "mlp", "-k", 3).err
     assert neucf("index", run.parent / "mlp", "--retriever", run, "-k", 3).code == 0
     assert neucf("recommend", run.parent / "mlp", "--liked", "Vertigo", "-k", 3, "--ann").code == 0
+
+
+def test_chosen_users_go_to_a_file(run: Path, tmp_path: Path, neucf: Call) -> None:
+    (tmp_path / "ids.txt").write_text("5\n3\n\n5\n")
+    done = neucf(
+        "recommend", run, "--users", tmp_path / "ids.txt", "--users", 4, "--out", tmp_path / "out.csv", "-k", 1
+    )
+    assert done.code == 0, done.err
+    assert "3 rows, up to 1 for each of 3 users" in done.out
+    users = [line.partition(",")[0] for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert users == ["5", "3", "4"]
+    assert neucf("recommend", run, "--users", 4).code == 2
+
+
+def test_data_without_ratings_or_titles_show_what_was_chosen(tmp_path: Path, neucf: Call) -> None:
+    (tmp_path / "rows.csv").write_text(
+        "user,item\n" + "".join(f"'u {u}',{i}\n" for u in range(6) for i in range(u % 4 + 1))
+    )
+    done = neucf(
+        "train", tmp_path / "rows.csv", "--model", "ease", "--split", "none", "--out", tmp_path / "run", "--threads", 1
+    )
+    suggested = next(line for line in done.out.splitlines() if "neucf recommend" in line)
+    # As a shell reads it, with fewer items than are usually listed
+    words = shlex.split(suggested)
+    assert words[-2:] == ["--user", "'u 0'"]
+    shown = neucf("recommend", tmp_path / "run", *words[3:])
+    assert shown.code == 0, shown.err
+    assert "What user 'u 0' chose" in shown.out
+    assert [line.strip() for line in shown.out.splitlines()].index("item") > 0
+    assert "title" not in shown.out.partition("Suggestions")[0]
+    similar = neucf("similar", tmp_path / "run", 1, "--json")
+    assert len(json.loads(similar.out)["items"]) == 3
+
+
+def test_what_the_k_core_left_out_is_known_when_recommending(tmp_path: Path, neucf: Call) -> None:
+    rows = [(user, item) for user in range(4) for item in range(4)] + [(0, 8), (9, 0), (9, 8)]
+    (tmp_path / "rows.csv").write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
+    done = neucf(
+        "train", tmp_path / "rows.csv", "--model", "item-knn", "--k-core", 3, "--split", "none",
+        "--out", tmp_path / "run", "--threads", 1,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for user, known in ((0, {0, 1, 2, 3, 8}), (9, {0, 8})):
+        found = json.loads(neucf("recommend", tmp_path / "run", "--user", user, "--json").out)
+        assert found["fallback"] is None
+        assert {item["item_id"] for item in found["items"]} == {0, 1, 2, 3, 8} - known
+    assert "What user 9 chose" in neucf("recommend", tmp_path / "run", "--user", 9).out
+
+
+def test_a_model_that_ignores_weights_says_so(tmp_path: Path, neucf: Call) -> None:
+    (tmp_path / "rows.csv").write_text("user,item\n1,1\n1,1\n1,2\n2,1\n")
+    for model, said in (("popularity", True), ("ease", False)):
+        done = neucf(
+            "train", tmp_path / "rows.csv", "--model", model, "--weight", "count", "--split", "none",
+            "--out", tmp_path / model,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert ("their weights play no part" in done.err) is said

@@ -83,7 +83,7 @@ NOBODY = TRAIN.take(np.empty(0, np.int64))
 @pytest.fixture(scope="module")
 def service() -> Service:
     model = MODELS["mf"](dim=8, epochs=5, batch_size=64).fit(TRAIN, seed=0, threads=1)
-    return Service(Run(Path("run"), {}, model, Split(TRAIN, HELD, None), NOBODY, CATALOGUE))
+    return Service(Run(Path("run"), {}, model, Split(TRAIN, HELD, None), NOBODY, NOBODY, CATALOGUE))
 
 
 filters = st.builds(

@@ -185,6 +185,17 @@ def test_csr_keeps_the_order_of_equal_pairs():
     assert matrix.data.tolist() == [2, 3, 5, 1, 4]
 
 
+@pytest.mark.parametrize("weight", [0, -1, np.nan, np.inf, 1e-50, 1e300])
+def test_weights_are_numbers_above_zero_in_32_bits(weight):
+    with pytest.raises(DataError, match="`weights` must be above 0"):
+        Interactions.from_arrays([0, 1], [1, 0], weights=[1, weight])
+
+
+def test_times_are_integers():
+    with pytest.raises(DataError, match="`timestamps` must be a 1-d integer array"):
+        Interactions.from_arrays([0], [0], timestamps=[1.9])
+
+
 def test_csr_of_nothing():
     matrix = Interactions.from_arrays([], [], user_ids=[1], item_ids=[1, 2]).csr()
     assert (matrix.shape, matrix.nnz) == ((1, 2), 0)

@@ -112,7 +112,7 @@ def test_rows_without_ratings_times_or_with_weights_take_events_too() -> None:
     assert plain.interactions.ratings is None
     assert plain.interactions.timestamps is None
     assert len(plain.interactions) == 5
-    weighed = read_dataset(ROWS.rename({"rating": "weight"}), events=events(("4", "10", 3.0, 5)))
+    weighed = read_dataset(ROWS.rename({"rating": "weight"}), weight_col="weight", events=events(("4", "10", 3.0, 5)))
     assert weighed.interactions.weights is not None
     assert weighed.interactions.weights.tolist() == [5, 2, 4, 3, 1]
     counted = read_dataset(ROWS, weight="count", events=events(("1", "10", None, 500), ("1", "10", None, 501)))

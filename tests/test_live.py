@@ -166,7 +166,7 @@ def test_genres_are_told_by_the_alphabet() -> None:
 @pytest.mark.parametrize("mask", ["default", "positives", "none"])
 def test_a_model_nobody_is_known_to_can_be_served(mask: Any) -> None:
     empty = part([], [])
-    bare = Run(run().path, {}, run().model.fit(empty), replace(run().split, train=empty), empty, None)
+    bare = Run(run().path, {}, run().model.fit(empty), replace(run().split, train=empty), empty, empty, None)
     (found,) = Live(bare).recommend_people(
         [Person(None, np.array([2], np.int32), np.empty(0, np.int32))], Options(mask=mask)
     )

@@ -49,6 +49,15 @@ def test_is_a_recommender(fitted: Model) -> None:
     assert fitted.user_ids == TRAIN.user_ids
 
 
+def test_weights_play_a_part_where_it_is_said(fitted: Model) -> None:
+    weights = np.random.default_rng(0).integers(1, 9, len(TRAIN))
+    weighed = build(fitted.name).fit(replace(TRAIN, weights=weights.astype(np.float64)), seed=1, threads=1)
+    same = np.allclose(
+        to_numpy(weighed.score(np.arange(9))), to_numpy(fitted.score(np.arange(9))), rtol=1e-3, atol=1e-5
+    )
+    assert same is not fitted.uses_weights
+
+
 def test_scores_have_the_promised_shapes_and_agree(fitted: Model) -> None:
     users = np.array([3, 0, 59])
     whole = to_numpy(fitted.score(users))

@@ -73,7 +73,8 @@ def test_a_new_item_of_the_same_genres_as_one_item_scores_as_that_item(name: str
 
 def test_new_items_are_marked_and_only_by_choice() -> None:
     model = fitted("mf")
-    run = Run(None, {}, model, Split(model.train, None, None), model.train.take(np.empty(0, np.int64)), items())  # type: ignore[arg-type]
+    nothing = model.train.take(np.empty(0, np.int64))
+    run = Run(None, {}, model, Split(model.train, None, None), nothing, nothing, items())  # type: ignore[arg-type]
     marks = {each.item_id: each.to_json()["placed"] for each in Service(run, new_items=True).recommend([0], 8)[0].items}
     assert marks == {2: None, 3: "genres", 4: "genres", 5: None, 6: None, 7: "genres"}
     assert all(each.placed is None for each in Service(run).recommend([0], 8)[0].items)

@@ -166,7 +166,8 @@ def test_sparse_matrix() -> None:
         (["7", "+7"], ["7", "+7"]),
         (["7", "-0"], ["7", "-0"]),
         (["7", "7.0"], ["7", "7.0"]),
-        (["7", " 7"], ["7", " 7"]),
+        (["7", " 8", "9 "], [7, 8, 9]),
+        (["a", " a b "], ["a", "a b"]),
         (["9223372036854775807", "1"], [9223372036854775807, 1]),
         (["9223372036854775808", "1"], ["9223372036854775808", "1"]),
         (["7", "\u0667"], ["7", "\u0667"]),
@@ -292,6 +293,59 @@ def test_times_that_nobody_could_tell_are_refused(values: list[str], row: int, w
     file = write("user,item,time\n" + "".join(f"{at},1,{value}\n" for at, value in enumerate(values)))
     with pytest.raises(DataError, match=rf"row {row + 1}: the time \('time'\) must be a number or an ISO date"):
         read(file)
+
+
+def test_a_plan_whose_rows_have_no_order_keeps_pairs_together() -> None:
+    numbers = np.arange(5000)
+    plan = pl.LazyFrame({"user": numbers, "item": numbers}).unique()
+    data = read(plan)
+    assert len(data) == 5000
+    assert all(user == item for user, item in externals(data))
+
+
+def test_ratings_of_32_bits_meet_the_threshold_as_their_decimals_do(tmp_path: Path) -> None:
+    ratings = [2.3, 3.3, 4.1, 4.3, 2.2]
+    frame = pl.DataFrame({"user": range(5), "item": range(5), "rating": ratings}).cast({"rating": pl.Float32})
+    frame.write_parquet(tmp_path / "x.PARQUET")
+    for threshold in ratings:
+        expected = [rating for rating in ratings if rating >= threshold]
+        assert read(tmp_path / "x.PARQUET", min_rating=threshold).ratings.tolist() == expected  # type: ignore[union-attr]
+
+
+def test_columns_by_position_take_the_first_row_for_a_row(write: Callable[..., Path]) -> None:
+    file = write("2,1,web\n7,3,app\n8,4,web\n")
+    for one, two in (("1", "2"), (1, 2)):
+        assert externals(read(file, user_col=one, item_col=two)) == [(2, 1), (7, 3), (8, 4)]
+
+
+def test_weights_are_used_when_asked_for(write: Callable[..., Path]) -> None:
+    file = write("user,item,weight\na,b,3\n")
+    assert read(file).weights is None
+    assert read(file, weight_col="weight").weights.tolist() == [3]  # type: ignore[union-attr]
+
+
+def test_categories_are_the_texts_they_stand_for() -> None:
+    frame = pl.DataFrame({"user": ["a"], "item": ["b"], "rating": ["4"], "time": ["5"]}).cast(pl.Categorical)
+    data = read(frame)
+    assert (data.ratings.tolist(), data.timestamps.tolist()) == ([4], [5])  # type: ignore[union-attr]
+
+
+def test_blanks_around_fields_belong_to_no_id(write: Callable[..., Path]) -> None:
+    data = read(write("user, item, rating\n1, 10, 5 \n1 ,11,4\n"))
+    assert externals(data) == [(1, 10), (1, 11)]
+    assert data.ratings.tolist() == [5, 4]  # type: ignore[union-attr]
+
+
+def test_header_cells_that_are_empty_name_nothing(write: Callable[..., Path]) -> None:
+    assert externals(read(write("user,item,,\na,b,,\n"))) == [("a", "b")]
+
+
+def test_positives_below_the_k_core_are_kept_apart() -> None:
+    rows = [("a", "x"), ("a", "y"), ("b", "x"), ("b", "y"), ("c", "x"), ("a", "z")]
+    data = read_dataset(pl.DataFrame(rows, schema=["user", "item"], orient="row"), k_core=2)
+    assert externals(data.interactions) == rows[:4]
+    assert externals(data.below_k_core) == rows[4:]
+    assert len(data.below_threshold) == 0
 
 
 def test_times_of_other_types() -> None:

@@ -77,7 +77,9 @@ def run() -> Run:
             "genres": [["Horror", "Sci-Fi"], ["Comedy"], [], None, ["Horror"]],
         }
     )
-    return Run(Path("run"), {}, _Table().fit(train), split, part([0], [1], ratings=[2.0], timestamps=[6]), items)
+    return Run(
+        Path("run"), {}, _Table().fit(train), split, part([0], [1], ratings=[2.0], timestamps=[6]), part([], []), items
+    )
 
 
 def ids(found: Recommendations) -> list[Any]:

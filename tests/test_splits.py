@@ -42,6 +42,7 @@ def dataset(interactions: Interactions, fixed: Split | None = None) -> Dataset:
         name="toy",
         interactions=interactions,
         below_threshold=interactions.take(np.zeros(size, bool)),
+        below_k_core=interactions.take(np.zeros(size, bool)),
         items=None,
         fixed=fixed,
         report=ReadReport(rows=size, duplicates=0, below_threshold=0, below_k_core=0, positives=size),
@@ -420,3 +421,16 @@ def test_fixed_takes_a_tenth_of_gowalla_at_random():
     made = split(read_dataset("gowalla"), "fixed")
     assert [len(part) for part in parts(made)] == [810_128 - 81_013, 81_013, 217_242]
     assert made.notes == ()
+
+
+def test_a_pair_that_stands_twice_is_refused() -> None:
+    # The last item of a user is the first of the next, which is no repeat.
+    split(Interactions.from_arrays([0, 1, 1], [2, 2, 3]), "random:0.4/0.3/0.3")
+    with pytest.raises(DataError, match="each pair once; got user 1 with item 2 more than once"):
+        split(Interactions.from_arrays([0, 1, 1, 1], [2, 2, 3, 2]), "random:0.4/0.3/0.3")
+
+
+def test_data_without_positives_say_what_left_none() -> None:
+    data = read_dataset(pl.DataFrame({"user": [1], "item": [1], "rating": [3.0]}), min_rating=4)
+    with pytest.raises(DataError, match="1 rows were read and none is left"):
+        split(data, "random:0.8/0.1/0.1")

@@ -54,6 +54,15 @@ def test_json_is_one_document_and_best_is_a_run(data: Path, tmp_path: Path, neuc
     assert neucf("recommend", run, "--user", 3, "-k", 2).code == 0
 
 
+def test_the_command_that_gives_the_best_again_reads_alike(data: Path, tmp_path: Path, neucf: Call) -> None:
+    reading = ("--user-col", "item", "--item-col", "user", "--k-core", 2)
+    done = neucf("tune", data, *QUICK, "--trials", 1, "--no-test", "--out", tmp_path / "study", *reading)
+    again = next(line for line in done.out.splitlines() if "neucf train" in line).split()
+    assert neucf(*again[1:-1], tmp_path / "again", "--threads", 1).code == 0
+    compared = neucf("compare", tmp_path / "study" / "best", tmp_path / "again", "--on", "valid")
+    assert "must have the same" not in compared.err
+
+
 def test_the_terminal_shows_trials_and_the_same_command_goes_on(data: Path, tmp_path: Path, neucf: Call) -> None:
     command = ("tune", data, *QUICK, "--out", tmp_path / "study", "--trials")
     done = neucf(*command, 3)
@@ -63,7 +72,7 @@ def test_the_terminal_shows_trials_and_the_same_command_goes_on(data: Path, tmp_
     assert "full ranking, test part: nDCG@20 0." in " ".join(done.out.split())
     settings = json.loads((tmp_path / "study" / "tune.json").read_text())["best"]["settings"]
     shown = " ".join(done.out.split())
-    assert "neucf train DATA --model mf --set epochs=2 --set batch_size=64 " in shown
+    assert f"neucf train {data} --model mf --set epochs=2 --set batch_size=64 " in shown
     default = MODELS["mf"]().config
     for name in ("lr", "reg"):
         assert (f"--set {name}={settings[name]} " in shown) is (settings[name] != getattr(default, name))

@@ -18,7 +18,7 @@ from neucf.data.interactions import Interactions
 from neucf.data.shares import parse_spec, parse_valid
 from neucf.data.splits import Split
 from neucf.data.splitting import split
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError
 from neucf.evaluation import evaluate
 from neucf.evaluation.beyond import genre_flags
 from neucf.models import MODELS, Model
@@ -157,11 +157,6 @@ def fit_into(
         watch: Called after each epoch.
         record: What else the manifest says; an interrupted run goes on only if it is asked for the same.
     """
-    if not len(dataset.interactions):
-        raise DataError(
-            f"{dataset.name} must have positives to train on; {dataset.report.rows:,} rows were read and none is left. "
-            "Lower `min_rating` or `k_core`."
-        )
     parts = split(dataset, plan.split, plan.split_seed, valid=plan.valid) if parts is None else parts
     asked = {
         "split": plan.split,

@@ -22,7 +22,9 @@ FIRST_WEIGHTS = "first.safetensors"
 # A manifest is read whole before anything is checked.
 MAX_BYTES = 64 << 20
 
-PartName: TypeAlias = Literal["train", "valid", "test", "valid_history", "test_history", "below_threshold"]
+PartName: TypeAlias = Literal[
+    "train", "valid", "test", "valid_history", "test_history", "below_threshold", "below_k_core"
+]
 FileName: TypeAlias = Literal[
     "users.parquet",
     "items.parquet",

@@ -49,6 +49,7 @@ class Run:
         model: The fitted model, ready to score.
         split: The split it was made on, row for row.
         below_threshold: The rows below `min_rating`, hidden from recommendations.
+        below_k_core: The positives below `k_core`, no part of the split; known when recommending.
         items: item_id, title, year, genres in index order; None where no titles were known.
     """
 
@@ -57,6 +58,7 @@ class Run:
     model: Model
     split: Split
     below_threshold: Interactions
+    below_k_core: Interactions
     items: pl.DataFrame | None
 
     @property
@@ -82,15 +84,17 @@ def open_run(path: str | Path) -> Run:
     user_ids, _ = _read_ids(folder / USERS, "user", manifest.num_users)
     item_ids, items = _read_ids(folder / ITEMS, "item", manifest.num_items)
     parts = _read_parts(folder / INTERACTIONS, manifest.parts, user_ids, item_ids)
-    below = parts.pop("below_threshold", None)
+    below, dropped = parts.pop("below_threshold", None), parts.pop("below_k_core", None)
     candidates = _read_candidates(folder / CANDIDATES, manifest)
     split = Split(**parts, candidates=candidates, notes=tuple(manifest.notes))  # type: ignore[arg-type]
+    nothing = split.train.take(np.empty(0, np.int64))
     return Run(
         path=folder,
         manifest=raw,
         model=_restore(folder / WEIGHTS, manifest.model, _trained_on(manifest.model, split)),
         split=split,
-        below_threshold=split.train.take(np.empty(0, np.int64)) if below is None else below,
+        below_threshold=nothing if below is None else below,
+        below_k_core=nothing if dropped is None else dropped,
         items=items,
     )
 

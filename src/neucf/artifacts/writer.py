@@ -142,10 +142,9 @@ def finite(value: Any) -> Any:
 
 def _parts(split: Split, dataset: Dataset | None) -> dict[PartName, Interactions]:
     parts: dict[PartName, Interactions] = {}
-    below_threshold = None if dataset is None else dataset.below_threshold
     for name in get_args(PartName):
-        part: Interactions | None = below_threshold if name == "below_threshold" else getattr(split, name)
-        if part is None:
+        part: Interactions | None = getattr(dataset if name.startswith("below") else split, name, None)
+        if part is None or (name == "below_k_core" and not len(part)):
             continue
         if part.user_ids != split.train.user_ids or part.item_ids != split.train.item_ids:
             raise DataError(f"`{name}` must have the vocabularies of `train`; it has others.")

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from neucf.data.vocabulary import Id
     from neucf.serving import HistoryItem, NamedItem, Recommendations, Similar
 
 
@@ -102,6 +103,11 @@ def shown(path: Path) -> str:
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
 
 
+def quoted(external: Id) -> str:
+    """Returns an id as one types it in a shell."""
+    return shlex.quote(str(external))
+
+
 def item_line(item: NamedItem) -> str:
     """Returns an item's title and id, or its id where no title is known."""
     return f"item {item.item_id}" if item.title is None else f"{item.title}, item {item.item_id}"
@@ -114,16 +120,22 @@ def matched_list(title: str, lines: Sequence[str]) -> None:
         say(f"  {line}")
 
 
-def history_table(title: str, rows: Sequence[HistoryItem]) -> None:
-    """Prints what a user rated, best first."""
+def history_table(who: str, rows: Sequence[HistoryItem]) -> None:
+    """Prints what somebody rated, best first, or chose."""
     if not rows:
-        heading(f"{title}: nothing is known")
+        heading(f"What {who} chose: nothing is known")
         return
-    made = table("rating", "title", "genres", right=("rating",))
-    for row in rows:
-        rating = "" if row.rating is None else f"{row.rating:g}"
-        made.add_row(rating, escape(_title(row)), escape(", ".join(row.genres)))
-    show(title, made)
+    columns = {
+        "rating": ["" if row.rating is None else f"{row.rating:g}" for row in rows],
+        "item": [str(row.item_id) for row in rows],
+        "title": [_title(row) for row in rows],
+        "genres": [", ".join(row.genres) for row in rows],
+    }
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    made = table(*filled, right=("rating", "item"))
+    for cells in zip(*filled.values(), strict=True):
+        made.add_row(*map(escape, cells))
+    show(f"What {who} rated highest" if "rating" in filled else f"What {who} chose", made)
 
 
 def suggestions_table(title: str, answer: Recommendations | Similar) -> None:

@@ -55,7 +55,7 @@ def quickstart(
     service = Service(open_run(run))
     known = dataset.interactions.user_ids
     user = known.parse(USER) if USER in map(str, known) else known[0]
-    display.history_table(f"What user {user} rated highest", service.history(user, 5))
+    display.history_table(f"user {user}", service.history(user, 5))
     display.suggestions_table(
         f"What {best} suggests to user {user}, being the best on validation",
         service.recommend([user], threads=threads)[0],
@@ -63,7 +63,7 @@ def quickstart(
     display.say("\n  ".join(["Run folders", *(display.shown(out / model) for model in MODELS_SHOWN)]))
     display.next_steps(
         [
-            f"neucf recommend {display.shown(run)} --user {known[len(known) // 2]}",
+            f"neucf recommend {display.shown(run)} --user {display.quoted(known[len(known) // 2])}",
             f"neucf evaluate {display.shown(run)} --on valid",
             "neucf train YOUR_FILE.csv --model bpr-mf --out runs/mine",
             "neucf models bpr-mf",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from neucf.cli import display
@@ -22,6 +24,15 @@ def read(source: str, **options: Any) -> Dataset:
         locate(source)
     with display.busy(f"Reading {source}"):
         return read_dataset(source, **options)
+
+
+def reading_options(source: str, options: Mapping[str, Any]) -> str:
+    """Returns DATA and the options that read it so, as one types them."""
+    words = [source]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return shlex.join(words)
 
 
 def read_events(url: str, source: str) -> pl.DataFrame:

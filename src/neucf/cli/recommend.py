@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from neucf.data.vocabulary import Id, Vocabulary
     from neucf.serving import Filters
 
-SHOWN_RATINGS = 8
+USUAL_K, SHOWN_RATINGS = 10, 8
 
-K = Annotated[int, typer.Option("-k", min=1, metavar="K", help="How many suggestions.")]
+K = Annotated[
+    int | None,
+    typer.Option("-k", min=1, metavar="K", help="How many suggestions.", show_default="10, or all of fewer items"),
+]
 
 
 def recommend(
@@ -29,11 +32,16 @@ def recommend(
         list[str] | None,
         typer.Option(metavar="ITEM...", help="What somebody new likes: ids or titles, one or more."),
     ] = None,
+    users: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|ID", help="Known users, by id or in a file of one id a line, to the file of --out."),
+    ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Everyone, to the file of --out.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="With --all-users: a .parquet, .csv or .jsonl file.")
+        Path | None,
+        typer.Option(metavar="FILE", help="With --users or --all-users: a .parquet, .csv or .jsonl file."),
     ] = None,
-    k: K = 10,
+    k: K = None,
     mask: Annotated[
         Literal["default", "positives", "none"],
         typer.Option(help="What is hidden; default: positives and what was rated low, never the test part."),
@@ -55,21 +63,24 @@ def recommend(
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
-    """Recommend to a known user, to somebody new by what they like, or to everyone.
+    """Recommend to a known user, to somebody new by what they like, or to many or all users at once.
 
     Such as: neucf recommend RUN --user 30, or neucf recommend RUN --liked "Toy Story (1995)" 260
     """
-    if (user is not None) + bool(liked) + all_users != 1:
-        raise typer.BadParameter("Give exactly one of --user ID, --liked ITEM... and --all-users --out FILE.")
+    many = bool(users) or all_users
+    if (user is not None) + bool(liked) + bool(users) + all_users != 1:
+        raise typer.BadParameter(
+            "Give exactly one of --user ID, --liked ITEM..., --users FILE|ID --out FILE and --all-users --out FILE."
+        )
     # What stands after the first value of --liked.
     more = context.args
     if more and not liked:
         raise typer.BadParameter(f"Only --liked takes several values; got {more[0]!r} too.")
     if ann and new_items:
         raise typer.BadParameter("--ann and --new-items don't go together: the index does not hold such items.")
-    if all_users != (out is not None):
-        raise typer.BadParameter("--all-users and --out FILE go together.")
-    if new_items and all_users:
+    if many != (out is not None):
+        raise typer.BadParameter("--users or --all-users and --out FILE go together.")
+    if new_items and many:
         raise typer.BadParameter("--new-items needs --user or --liked: the file of --out has no mark for such items.")
 
     from neucf.artifacts import open_run
@@ -77,13 +88,15 @@ def recommend(
     from neucf.serving import Service, match_item, write_recommendations
 
     opened = open_run(run)
+    k = k or min(USUAL_K, len(opened.model.item_ids))
     service = Service(opened, new_items=new_items, ann=ann)
     filters = filters_of(opened, genre, year_from, year_to, allow, deny)
     asked: dict[str, Any] = {"mask": mask, "filters": filters, "diversity": diversity, "threads": threads}
     if out is not None:
+        chosen = tuple(dict.fromkeys(_ids(users, opened.model.user_ids))) if users else None
         with display.counting("Recommending") as progress:
-            num_rows = write_recommendations(service, out, k, progress=progress, **asked)
-        num_users = len(opened.model.user_ids)
+            num_rows = write_recommendations(service, out, k, user_ids=chosen, progress=progress, **asked)
+        num_users = len(opened.model.user_ids) if chosen is None else len(chosen)
         if json:
             display.document({"out": str(out), "num_users": num_users, "num_rows": num_rows})
         else:
@@ -94,7 +107,7 @@ def recommend(
         if json:
             display.document(answer.to_json())
             return
-        display.history_table(f"What user {user} rated highest", service.history(external, SHOWN_RATINGS))
+        display.history_table(f"user {user}", service.history(external, SHOWN_RATINGS))
         display.suggestions_table(f"Suggestions for user {user}", answer)
     else:
         matched = [match_item(service.catalogue, text) for text in [*(liked or []), *more]]
@@ -111,7 +124,7 @@ def recommend(
 def similar(
     run: options.Run,
     item: Annotated[str, typer.Argument(metavar="ITEM", help="An id or a title.")],
-    k: K = 10,
+    k: K = None,
     genre: options.Genre = None,
     year_from: options.YearFrom = None,
     year_to: options.YearTo = None,
@@ -125,6 +138,7 @@ def similar(
     from neucf.serving import NamedItem, Service, match_item
 
     opened = open_run(run)
+    k = k or min(USUAL_K, len(opened.model.item_ids) - 1)
     service = Service(opened)
     matched = opened.model.item_ids[match_item(service.catalogue, item)]
     filters = filters_of(opened, genre, year_from, year_to, allow, deny)

@@ -11,12 +11,15 @@ from rich.markup import escape
 
 from neucf.cli import display
 from neucf.data.dataset import Dataset
+from neucf.data.joining import ticks_per_second
 from neucf.evaluation.titles import metric_title, protocol_title
 from neucf.fitting import Fitted
+from neucf.models import MODELS
 from neucf.models.config import tunables
 
 if TYPE_CHECKING:
     from neucf.data.catalog import Entry
+    from neucf.data.vocabulary import IntArray
     from neucf.evaluation.protocols import Evaluation
     from neucf.models.base import Model
 
@@ -41,6 +44,14 @@ def dataset_line(dataset: Dataset) -> str:
         f"{dataset.name}: {len(data):,} positives of {report.rows:,} rows{joined}{rest}{unknown}; "
         f"{data.num_users:,} users, {data.num_items:,} items"
     )
+
+
+def ignored_weights(dataset: Dataset, model: str) -> str | None:
+    """Returns a line on weights that a model makes nothing of, if that is so."""
+    if dataset.interactions.weights is None or MODELS[model].uses_weights:
+        return None
+    using = ", ".join(name for name, cls in MODELS.items() if cls.uses_weights)
+    return f"{model} takes all positives alike: their weights play no part. They do in {using}."
 
 
 def catalogue(folders: Mapping[Entry, Path | None]) -> None:
@@ -72,8 +83,11 @@ def dataset_summary(dataset: Dataset) -> None:
         rows["positives a user"] = f"median {np.median(users):g}, at most {users.max():,}"
         rows["positives an item"] = f"median {np.median(items):g}, at most {items.max():,}"
     if data.timestamps is not None and len(data):
-        rows["times"] = f"{_date(data.timestamps.min())} to {_date(data.timestamps.max())}"
-    rows["titles"] = "yes" if dataset.items is not None else "no"
+        rows["times"] = _span(data.timestamps)
+    titles = None if dataset.items is None else dataset.items["title"]
+    rows["titles"] = "no" if titles is None else f"of {titles.count():,} items"
+    columns = {role: dataset.settings.get(f"{role}_col") for role in ("user", "item", "rating", "time", "weight")}
+    rows["columns"] = ", ".join(f"{role} {name}" for role, name in columns.items() if name)
     if dataset.fixed is not None:
         rows["published split"] = "yes (--split fixed)"
     dropped = report.negatives_positive + report.negatives_repeated
@@ -81,15 +95,17 @@ def dataset_summary(dataset: Dataset) -> None:
         rows["candidates dropped"] = f"{dropped:,} (positives of their user, or repeats)"
     optional = ("below the threshold", "merged duplicates", "below the k-core")
     display.heading(dataset.name)
-    display.pairs({name: text for name, text in rows.items() if text != "0" or name not in optional})
+    display.pairs({name: text for name, text in rows.items() if text and (text != "0" or name not in optional)})
 
 
-def _date(timestamp: int) -> str:
-    """Returns a day where a number can be a Unix time in seconds, else the number."""
-    seconds = int(timestamp)
-    if 10**8 <= seconds < 10**10:
-        return str(np.datetime64(seconds, "s").astype("datetime64[D]"))
-    return f"{seconds:,}"
+def _span(timestamps: IntArray) -> str:
+    """Returns the first and the last day where numbers can be Unix times, else the numbers."""
+    least, largest = int(timestamps.min()), int(timestamps.max())
+    ticks = ticks_per_second(timestamps)
+    if least < 10**8 * ticks:
+        return f"{least:,} to {largest:,}"
+    first, last = (np.datetime64(time // ticks, "s").astype("datetime64[D]") for time in (least, largest))
+    return f"{first} to {last}"
 
 
 def training_summary(fitted: Fitted, run: Path) -> None:
@@ -117,7 +133,7 @@ def training_summary(fitted: Fitted, run: Path) -> None:
     display.pairs(rows)
     for line in split.notes:
         display.say(line)
-    steps = [f"neucf recommend {display.shown(run)} --user {next(iter(split.train.user_ids), '')}"]
+    steps = [f"neucf recommend {display.shown(run)} --user {display.quoted(next(iter(split.train.user_ids), ''))}"]
     if split.test is not None:
         steps.insert(0, f"neucf evaluate {display.shown(run)}")
     display.next_steps(steps)
@@ -138,8 +154,8 @@ def evaluation_table(evaluation: Evaluation, model: str, split: str, seed: int) 
         )
     display.show(f"{model}: {what} ({split})", made)
     lines = [
-        f"Means over the {evaluation.num_users:,} users with something relevant in the part. Training knows nothing of "
-        f"{evaluation.num_cold_users:,} of them, nor of {evaluation.num_cold_items:,} relevant items "
+        f"Means over the {evaluation.num_users:,} users with something relevant in the part. Nothing was known of "
+        f"{evaluation.num_cold_users:,} of them, and {evaluation.num_cold_items:,} relevant items were new to training "
         f"({evaluation.num_cold_relevant:,} of {evaluation.num_relevant:,} pairs); the warm columns leave these out."
     ]
     if evaluation.num_dropped:

@@ -26,6 +26,26 @@ def run(
     split_seeds: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Repeat it on split seeds 1 to N; compares over splits.")
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Run it on this named data set, file or folder instead of its own; what the recipe says of its data "
+            "is left out but for the split, and so are published numbers.",
+            rich_help_panel=options.READING,
+        ),
+    ] = None,
+    min_rating: options.MinRating = None,
+    k_core: options.KCore = None,
+    items: options.Items = None,
+    user_col: options.UserCol = None,
+    item_col: options.ItemCol = None,
+    rating_col: options.RatingCol = None,
+    time_col: options.TimeCol = None,
+    weight_col: options.WeightCol = None,
+    weight: options.Weight = None,
+    sep: options.Sep = None,
+    format: options.Format = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
@@ -38,15 +58,41 @@ def run(
     from neucf.cli import display, reports
     from neucf.cli.leaderboard import leaderboard, report
     from neucf.cli.progress import TrainingBar, TuningBar
-    from neucf.cli.reading import read
+    from neucf.cli.reading import read, reading_options
     from neucf.experiment import Leaderboard, load_recipe
     from neucf.experiment import run as run_recipe
     from neucf.experiment.recipe_files import recipe_file
 
     loaded = load_recipe(recipe)
-    folder = out or Path("runs") / loaded.name
-    dataset = read(loaded.data.source, min_rating=loaded.data.min_rating)
+    reading = {
+        "format": format,
+        "user_col": user_col,
+        "item_col": item_col,
+        "rating_col": rating_col,
+        "time_col": time_col,
+        "weight_col": weight_col,
+        "weight": weight,
+        "sep": sep,
+        "min_rating": min_rating,
+        "k_core": k_core,
+        "items": items,
+    }
+    own = "" if data is None else f" --data {reading_options(data, reading)}"
+    if data is None:
+        given = next((name for name, value in reading.items() if value is not None), None)
+        if given is not None:
+            raise typer.BadParameter(
+                f"--{given.replace('_', '-')} goes with --data; the recipe says how its own is read."
+            )
+        dataset = read(loaded.data.source, min_rating=loaded.data.min_rating)
+    else:
+        dataset = read(data, **reading)
+        loaded = loaded.on_data(dataset)
+    folder = out or Path("runs") / (loaded.name if data is None else f"{loaded.name}-{dataset.name}")
     display.note(reports.dataset_line(dataset))
+    for model in dict.fromkeys(entry.model for entry in loaded.models):
+        if ignored := reports.ignored_weights(dataset, model):
+            display.note(ignored)
     how: dict[str, Any] = {
         "num_seeds": seeds,
         "device": device,
@@ -57,7 +103,7 @@ def run(
     }
     # What a report says of how it was made
     about = {
-        "command": f"neucf run {recipe}" + (f" --seeds {seeds}" if seeds > 1 else ""),
+        "command": f"neucf run {recipe}{own}" + (f" --seeds {seeds}" if seeds > 1 else ""),
         "recipe": recipe_file(recipe).read_text("utf-8"),
     }
     try:

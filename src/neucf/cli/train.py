@@ -87,6 +87,8 @@ def train(
                 events=None if events is None else read_events(events, data),
             )
             display.note(reports.dataset_line(dataset))
+            if ignored := reports.ignored_weights(dataset, model):
+                display.note(ignored)
             with TrainingBar(model, plan.metric) as bar:
                 fitted = fit_into(partial, plan, dataset, watch=bar)
     except KeyboardInterrupt:

@@ -66,7 +66,7 @@ def tune(
     from neucf.artifacts.writer import write_json
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar, TuningBar
-    from neucf.cli.reading import read
+    from neucf.cli.reading import read, reading_options
     from neucf.data.splitting import split as cut
     from neucf.experiment import tuning
     from neucf.experiment.budget import Budget
@@ -91,21 +91,23 @@ def tune(
     )
     tuning.check(plan)
     folder = out or Path("runs") / f"{Path(data).stem}-{model}-tune"
-    dataset = read(
-        data,
-        format=format,
-        user_col=user_col,
-        item_col=item_col,
-        rating_col=rating_col,
-        time_col=time_col,
-        weight_col=weight_col,
-        weight=weight,
-        sep=sep,
-        min_rating=min_rating,
-        k_core=k_core,
-        items=items,
-    )
+    how = {
+        "format": format,
+        "user_col": user_col,
+        "item_col": item_col,
+        "rating_col": rating_col,
+        "time_col": time_col,
+        "weight_col": weight_col,
+        "weight": weight,
+        "sep": sep,
+        "min_rating": min_rating,
+        "k_core": k_core,
+        "items": items,
+    }
+    dataset = read(data, **how)
     display.note(reports.dataset_line(dataset))
+    if ignored := reports.ignored_weights(dataset, model):
+        display.note(ignored)
     parts = cut(dataset, split, split_seed, valid=valid)
     try:
         with TuningBar(model, metric, budget) as bar:
@@ -124,8 +126,8 @@ def tune(
         user = next(iter(parts.train.user_ids), "")
         display.next_steps(
             [
-                f"neucf recommend {display.shown(folder / tuning.BEST)} --user {user}",
-                f"neucf train DATA {_asked(plan, tuned)} --out RUN",
+                f"neucf recommend {display.shown(folder / tuning.BEST)} --user {display.quoted(user)}",
+                f"neucf train {reading_options(data, how)} {_asked(plan, tuned)} --out RUN",
             ]
         )
         display.say(f"Written: {', '.join(display.shown(file) for file in files)}")

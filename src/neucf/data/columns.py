@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import polars as pl
 
+from neucf.data.interactions import is_weight
 from neucf.data.tables import Table
 from neucf.data.vocabulary import FloatArray, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError
@@ -23,7 +24,6 @@ USUAL_NAMES = {
         " articleid newsid gameid contentid sku",
         "rating": "rating ratings score stars overall bookrating",
         "time": "timestamp time ts datetime date unixreviewtime createdat eventtime",
-        "weight": "weight confidence",
         "title": "title movietitle booktitle itemname productname name",
         "year": "year releaseyear yearofpublication",
         "genres": "genres genre class categories category",
@@ -36,7 +36,10 @@ _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 @dataclass(frozen=True, slots=True)
 class ColumnNames:
-    """The column of each role, as the user names it; None is guessed, and an empty name leaves the column out."""
+    """The column of each role, as the user names it; None is guessed, and an empty name leaves the column out.
+
+    A column of weights is never guessed: it would change what is learnt unasked.
+    """
 
     user: str | None = None
     item: str | None = None
@@ -49,9 +52,9 @@ class ColumnNames:
         chosen = {}
         for role in (field.name for field in fields(self)):
             column = getattr(self, role)
-            if column is None:
+            if column is None and role != "weight":
                 column = guess(role, table.columns)
-            elif column and column not in table.columns:
+            if column and column not in table.columns:
                 raise DataError(f"`{role}_col` must be a column of {table.name} ({_listed(table)}); got {column!r}.")
             if column:
                 chosen[role] = column
@@ -102,7 +105,7 @@ def read_columns(table: Table, names: ColumnNames) -> tuple[Columns, dict[str, s
     numbers: dict[str, FloatArray] = {}
     timestamps: IntArray | None = None
     distinct = list(dict.fromkeys(chosen.values()))
-    for column, series in zip(distinct, table.take(distinct), strict=True):
+    for column, series in zip(distinct, map(_as_text, table.take(distinct)), strict=True):
         for role in (role for role, its in chosen.items() if its == column):
             if role in ("user", "item"):
                 ids[role] = encode(as_ids(series, role, table))
@@ -124,8 +127,7 @@ def read_columns(table: Table, names: ColumnNames) -> tuple[Columns, dict[str, s
 
 def as_ids(series: pl.Series, role: str, table: Table) -> pl.Series:
     """Returns integers or texts without an empty one; raises DataError naming the row."""
-    if isinstance(series.dtype, pl.Categorical | pl.Enum):
-        series = series.cast(pl.String)
+    series = _as_text(series)
     if not (series.dtype.is_integer() or series.dtype == pl.String):
         rule = f"the {role} column {series.name!r} must hold integers or texts"
         raise DataError(f"{table.name}: {rule}; got {series.dtype}; cast it (missing values make integers floats).")
@@ -181,17 +183,30 @@ def vocabulary(texts: pl.Series, kind: str) -> Vocabulary:
     return Vocabulary(texts if integers is None or integers.has_nulls() else integers, kind)
 
 
+def _as_text(series: pl.Series) -> pl.Series:
+    """Returns a column of categories as the texts they stand for, others as they are."""
+    return series.cast(pl.String) if isinstance(series.dtype, pl.Categorical | pl.Enum) else series
+
+
 def _numbers(series: pl.Series, role: str, table: Table) -> FloatArray:
     if not (series.dtype.is_numeric() or series.dtype in (pl.String, pl.Boolean, pl.Null)):
         raise DataError(f"{table.name}: the {role} column {series.name!r} must hold numbers; got {series.dtype}.")
+    if series.dtype == pl.Float32:
+        # By its shortest decimals, as text has it: a rating of 2.3 is not below a threshold of 2.3
+        series = series.cast(pl.String)
     values = series.cast(pl.Float64, strict=False)
     wrong = ~values.is_finite().fill_null(False)
     rule = "a finite number"
     if role == "weight" and not wrong.any():
-        wrong, rule = values <= 0, "above 0"
+        wrong = ~pl.Series(is_weight(values.to_numpy()))
+        rule = "above 0, in 32 bits too" if (values > 0).all() else "above 0"
     if wrong.any():
         row = _first(wrong)
-        raise DataError(f"{table.where(row)}: the {role} ({series.name!r}) must be {rule}; got {_shown(series[row])}.")
+        instead = "" if role == "weight" else f", or leave the column out with an empty `{role}_col`"
+        raise DataError(
+            f"{table.where(row)}: the {role} ({series.name!r}) must be {rule}; got {_shown(series[row])}; fix the row"
+            f"{instead}."
+        )
     return values.to_numpy()
 
 
@@ -217,8 +232,10 @@ def _times(series: pl.Series, table: Table) -> IntArray:
         wrong = wrong | values.cast(pl.Int64, strict=False).is_null()
     if wrong.any():
         row = _first(wrong)
-        rule = "a number or an ISO date, or leave the column out with an empty `time_col`"
-        raise DataError(f"{table.where(row)}: the time ({series.name!r}) must be {rule}; got {_shown(series[row])}.")
+        raise DataError(
+            f"{table.where(row)}: the time ({series.name!r}) must be a number or an ISO date, all of one kind, or"
+            f" leave the column out with an empty `time_col`; got {_shown(series[row])}."
+        )
     if fractions:
         values = (values * 1e6).round()
     return values.cast(pl.Int64).to_numpy()

@@ -45,6 +45,7 @@ class Dataset:
         name: The catalogue name, or the file's stem.
         interactions: The positives, in file order.
         below_threshold: The rows below `min_rating`; the same vocabularies; hidden from recommendations.
+        below_k_core: The positives below `k_core`, no part of a split; known when recommending.
         items: item_id, title, year, genres (lists of text) in index order, I rows; None where nothing is known.
         fixed: The published split, for sources that have one; its `valid` is None.
         report: What was dropped, and why.
@@ -54,7 +55,11 @@ class Dataset:
     name: str
     interactions: Interactions
     below_threshold: Interactions
+    below_k_core: Interactions
     items: pl.DataFrame | None
     fixed: Split | None
     report: ReadReport
     settings: dict[str, str | float | int | None] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}, {self.interactions!r})"

@@ -55,6 +55,9 @@ class Interactions:
     def __len__(self) -> int:
         return len(self.users)
 
+    def __repr__(self) -> str:
+        return f"Interactions({len(self):,} rows, {self.num_users:,} users, {self.num_items:,} items)"
+
     @property
     def num_users(self) -> int:
         """U, the users of the vocabulary."""
@@ -88,21 +91,21 @@ class Interactions:
             users: (N,) user indices.
             items: (N,) item indices.
             ratings: (N,) or None.
-            weights: (N,) or None.
+            weights: (N,) above 0, or None.
             timestamps: (N,) integers or None.
             user_ids: External ids in index order; by default 0..max.
             item_ids: External ids in index order; by default 0..max.
 
         Raises:
-            DataError: If lengths differ or an index lies outside its vocabulary.
+            DataError: If lengths differ, an index lies outside its vocabulary, or a value breaks a rule.
         """
         user_array, item_array = _indices("users", users), _indices("items", items)
         return cls(
             users=user_array,
             items=item_array,
             ratings=None if ratings is None else np.asarray(ratings, np.float64),
-            weights=None if weights is None else np.asarray(weights, np.float64),
-            timestamps=None if timestamps is None else np.asarray(timestamps, np.int64),
+            weights=None if weights is None else _weights(weights),
+            timestamps=None if timestamps is None else _integers("timestamps", timestamps).astype(np.int64),
             user_ids=_vocabulary(user_ids, user_array, "user"),
             item_ids=_vocabulary(item_ids, item_array, "item"),
         )
@@ -190,10 +193,29 @@ def concatenate(first: Interactions, second: Interactions) -> Interactions:
     )
 
 
-def _indices(name: str, values: npt.ArrayLike) -> IntArray:
+def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise DataError(f"`{name}` must be a 1-d integer array; got {array.dtype} of shape {array.shape}.")
+    return array
+
+
+def is_weight(values: FloatArray) -> npt.NDArray[np.bool_]:
+    """Returns which values are above 0 and finite in 32 bits, as models read them."""
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    return np.isfinite(single) & (single >= np.finfo(np.float32).tiny)
+
+
+def _weights(values: npt.ArrayLike) -> FloatArray:
+    array = np.asarray(values, np.float64)
+    if not is_weight(array).all():
+        raise DataError(f"`weights` must be above 0 and finite, in 32 bits too; got {array[~is_weight(array)][0]}.")
+    return array
+
+
+def _indices(name: str, values: npt.ArrayLike) -> IntArray:
+    array = _integers(name, values)
     # Before they wrap around in 32 bits.
     _check_range(name, array, 2**31 - 1)
     return array.astype(np.int32)

@@ -58,7 +58,7 @@ def _appended(columns: Columns, events: pl.DataFrame, min_rating: float | None) 
     if weights is not None:
         weights = np.concatenate([weights, np.ones(len(events))])
     if timestamps is not None:
-        times = events["timestamp"].to_numpy() * _ticks_per_second(timestamps)
+        times = events["timestamp"].to_numpy() * ticks_per_second(timestamps)
         timestamps = np.concatenate([timestamps, times])
     return Columns(
         users=np.concatenate([columns.users, codes(events["user_id"], user_ids)]),
@@ -71,7 +71,7 @@ def _appended(columns: Columns, events: pl.DataFrame, min_rating: float | None) 
     )
 
 
-def _ticks_per_second(timestamps: IntArray) -> int:
+def ticks_per_second(timestamps: IntArray) -> int:
     """Returns the unit of a column by the size of its latest time: seconds up to the year 5138, and so on."""
     latest = int(timestamps.max(initial=0))
     return next((ticks for ticks in (1, 1_000, 1_000_000) if latest < 10**11 * ticks), 1_000_000_000)

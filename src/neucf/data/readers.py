@@ -24,7 +24,7 @@ from neucf.data.joining import join_events
 from neucf.data.sources import load
 from neucf.data.splits import Split
 from neucf.data.titles import in_order, read_items
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, DataError
 
 
 def read(source: Any, **options: Any) -> Interactions:
@@ -36,11 +36,11 @@ def read_dataset(
     source: Any,
     *,
     format: str | None = None,
-    user_col: str | None = None,
-    item_col: str | None = None,
-    rating_col: str | None = None,
-    time_col: str | None = None,
-    weight_col: str | None = None,
+    user_col: str | int | None = None,
+    item_col: str | int | None = None,
+    rating_col: str | int | None = None,
+    time_col: str | int | None = None,
+    weight_col: str | int | None = None,
     weight: str | None = None,
     sep: str | None = None,
     min_rating: float | None = None,
@@ -86,7 +86,8 @@ def read_dataset(
     if k_core is not None and k_core < 1:
         raise ConfigError(f"`k_core` must be at least 1; got {k_core}.")
 
-    names = ColumnNames(user_col, item_col, rating_col, time_col, weight_col)
+    columns_named = (user_col, item_col, rating_col, time_col, weight_col)
+    names = ColumnNames(*(None if column is None else str(column) for column in columns_named))
     loaded, name, how = load(source, names, format=format, sep=sep)
     if min_rating is None and name in CATALOG and source == name:
         min_rating = CATALOG[name].min_rating
@@ -130,6 +131,7 @@ def read_dataset(
         name=name,
         interactions=interactions,
         below_threshold=everything.take(~positive),
+        below_k_core=everything.take(positive & ~kept),
         items=in_order(loaded.items, everything.item_ids.series),
         fixed=fixed,
         report=report,
@@ -142,6 +144,12 @@ def _in_catalogue_order(loaded: Loaded) -> Loaded:
     if loaded.items is None:
         return loaded
     known = loaded.columns.item_ids
+    if not loaded.items["item_id"].is_in(known.implode()).any():
+        raise DataError(
+            f"the item file must be of the data's items; none of its {len(loaded.items):,} ids is among them, such as"
+            f" {loaded.items['item_id'].first()!r} beside {known.first()!r}; check that they belong together and are"
+            " written alike."
+        )
     item_ids = pl.concat([loaded.items["item_id"], known]).unique(maintain_order=True)
     moved = codes(known, item_ids)
     columns = replace(loaded.columns, items=moved[loaded.columns.items], item_ids=item_ids)

@@ -15,6 +15,7 @@ from neucf.data.catalog import CATALOG, locate
 from neucf.data.columns import ColumnNames, Columns, read_columns
 from neucf.data.formats import FILE_FORMATS, LAYOUTS, folder_format, only
 from neucf.data.grouped import Loaded, load_grouped
+from neucf.data.interactions import is_weight
 from neucf.data.ncf import load_ncf
 from neucf.data.tables import Frame, Table, open_table
 from neucf.data.text import TextFile
@@ -100,12 +101,17 @@ def _load_file(path: Path, names: ColumnNames, format: str | None, sep: str | No
 
 
 def _open(path: Path, names: ColumnNames, format: str | None, sep: str | None) -> tuple[Table, ColumnNames]:
-    """Opens one table; columns named by position say that the file has no header line."""
+    """Opens one table; in a text file, columns named by digits alone are named by position: it has no header line."""
     table = open_table(path, sep=sep, header=False if format == "no-header" else None)
     if not isinstance(table, TextFile):
         return table, names
     given = [column for column in (names.user, names.item) if column]
-    if table.has_header and given and all(name.isdigit() and name not in table.columns for name in given):
+    if table.has_header and given and all(name.isdigit() for name in given):
+        if table.looks_headed():
+            raise DataError(
+                f"{path}, row 1: columns named by position need a file without a header line, and this looks like one:"
+                f" {', '.join(table.columns[:8])}; name columns as it does, or give the format no-header."
+            )
         table = TextFile(path, sep=sep, header=False)
     if table.has_header or given:
         return table, names
@@ -127,8 +133,9 @@ def _matrix_columns(matrix: Any, names: ColumnNames) -> Columns:
     _refuse_options("a sparse matrix", {f"{field.name}_col": getattr(names, field.name) for field in fields(names)})
     rows = csr_array(matrix).tocoo()
     values = np.asarray(rows.data, np.float64)
-    if not (np.isfinite(values) & (values > 0)).all():
-        user, item = (int(axis[np.argmax(~(values > 0) | np.isinf(values))]) for axis in rows.coords)
+    wrong = ~is_weight(values)
+    if wrong.any():
+        user, item = (int(axis[np.argmax(wrong)]) for axis in rows.coords)
         raise DataError(f"the matrix at ({user}, {item}): a stored value must be above 0 and finite; fix or remove it.")
     users, items = (np.asarray(axis, np.int32) for axis in rows.coords)
     user_ids, item_ids = (pl.Series(np.arange(size)).cast(pl.String) for size in rows.shape)

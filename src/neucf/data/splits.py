@@ -46,6 +46,11 @@ class Split:
     candidates: Candidates | None = None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        parts = {name: getattr(self, name) for name in ("train", "valid", "test", "valid_history", "test_history")}
+        sizes = (f"{name}: {len(part):,} rows" for name, part in parts.items() if part is not None)
+        return f"Split({', '.join(sizes)})"
+
     @property
     def train_and_valid(self) -> Interactions:
         """What a model is trained anew on: train, validation, and what is known of users held out for it."""

@@ -150,6 +150,7 @@ def synthetic(
         name="synthetic",
         interactions=interactions,
         below_threshold=interactions.take(np.empty(0, np.int64)),
+        below_k_core=interactions.take(np.empty(0, np.int64)),
         items=_items(rng, membership),
         fixed=None,
         report=ReadReport(rows=size, duplicates=0, below_threshold=0, below_k_core=0, positives=size),

@@ -30,7 +30,7 @@ class Table(Protocol):
 
 def open_table(path: Path, *, sep: str | None = None, header: bool | None = None) -> Table:
     """Opens one file by its name: Parquet, or else separated text."""
-    if path.suffix not in (".parquet", ".pq"):
+    if path.suffix.lower() not in (".parquet", ".pq"):
         return TextFile(path, sep=sep, header=header)
     if sep is not None:
         raise ConfigError(f"`sep` is for text files; got {sep!r} for {path}; leave it out.")
@@ -88,7 +88,7 @@ class Frame:
 
     def __init__(self, frame: Any) -> None:
         self.name = "the frame"
-        self._pandas = None
+        self._pandas: Any = None
         if type(frame).__module__.partition(".")[0] == "pandas":
             self._pandas, self.columns = frame, [str(column) for column in frame.columns]
             check_distinct(self.name, self.columns)
@@ -101,8 +101,10 @@ class Frame:
 
     def take(self, columns: Sequence[str]) -> Iterator[pl.Series]:
         """Yields the columns in the types they have."""
+        # All at once: a plan may give its rows in another order each time it is carried out.
+        frame = self._collected(columns) if self._pandas is None else None
         for column in columns:
-            series = self._column(column)
+            series = self._from_pandas(column) if frame is None else frame[column]
             if not len(series):
                 raise DataError("the frame holds no row; rows are needed.")
             yield series
@@ -111,12 +113,13 @@ class Frame:
         """Names the row, from 1."""
         return f"the frame, row {row + 1}"
 
-    def _column(self, column: str) -> pl.Series:
-        if self._pandas is None:
-            try:
-                return self._frame.select(column).collect().to_series()
-            except pl.exceptions.PolarsError as error:
-                raise DataError(f"the frame cannot be read: {first_line(error)}.") from error
+    def _collected(self, columns: Sequence[str]) -> pl.DataFrame:
+        try:
+            return self._frame.select(columns).collect()
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"the frame cannot be read: {first_line(error)}.") from error
+
+    def _from_pandas(self, column: str) -> pl.Series:
         values = self._pandas.iloc[:, self.columns.index(column)]
         if getattr(values.dtype, "kind", "O") in "iufbM" and not values.isna().any():
             # Extension types (Int64, timestamps with a zone) give plain arrays where nothing is missing.

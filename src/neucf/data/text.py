@@ -12,6 +12,7 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -96,10 +97,25 @@ class TextFile:
         self._quoted = self.sep in ",;" and b'"' in self._content
         fields = [field.strip() for field in next(self._split(first), (1, [""]))[1]]
         self.has_header = not all(map(_is_number, fields)) if header is None else header
-        self.columns = fields if self.has_header else [str(position + 1) for position in range(len(fields))]
+        positions = map(str, range(1, len(fields) + 1))
+        # Spreadsheets leave header cells empty
+        self.columns = [
+            field if self.has_header and field else place for field, place in zip(fields, positions, strict=True)
+        ]
         check_distinct(f"{path}, row 1", self.columns)
         if self._quoted and first.count('"') % 2:
             raise DataError(f"{path}, row 1: quotation marks must come in pairs in the header line; mend it.")
+
+    def looks_headed(self) -> bool:
+        """Whether the first line names something that is a number in each of the next hundred rows."""
+        start = text_of(self._path)[: 1 << 16]
+        first, *rows = (fields for _, fields in islice(self._split(start), 101) if not self._is_blank(fields))
+        if len(start) == 1 << 16:
+            rows = rows[:-1]
+        below = zip(*rows, strict=False)
+        return any(
+            not _is_number(name) and all(map(_is_number, values)) for name, values in zip(first, below, strict=False)
+        )
 
     def take(self, columns: Sequence[str]) -> Iterator[pl.Series]:
         """Yields the columns as texts."""
@@ -107,8 +123,19 @@ class TextFile:
         if not len(frame):
             raise DataError(f"{self.name} holds a header and no row; rows are needed.")
         for column in columns:
-            yield frame[column]
+            yield self._stripped(frame[column])
             frame = frame.drop(column)
+
+    def _stripped(self, texts: pl.Series) -> pl.Series:
+        """Returns texts without the blanks around them; raises DataError where one hides a quotation mark."""
+        if not self._padded:
+            return texts
+        texts = texts.str.strip_chars()
+        quoted = texts.str.starts_with('"').fill_null(False)
+        if self._quoted and quoted.any():
+            place = self.where(int(quoted.arg_max() or 0))
+            raise DataError(f"{place}: a quotation mark must follow the separator at once; remove the blank between.")
+        return texts
 
     def where(self, row: int) -> str:
         """Names file and line of a data row."""
@@ -119,6 +146,8 @@ class TextFile:
     def _read(self) -> pl.DataFrame:
         content = bytes_of(self._path) if self._content is None else self._content
         self._content = None
+        edges = (f"{self.sep} ", f" {self.sep}", "\n ", " \n", " \r\n")
+        self._padded = self.sep != " " and any(edge.encode() in content for edge in edges)
         separator = self.sep
         if len(separator) > 1:
             content, separator = content.replace(separator.encode(), _STAND_IN.encode()), _STAND_IN
@@ -241,7 +270,7 @@ def check_distinct(place: str, columns: list[str]) -> None:
     """Raises DataError, beginning with `place`, if two columns have one name."""
     if len(set(columns)) < len(columns):
         twice = next(column for column in columns if columns.count(column) > 1)
-        raise DataError(f"{place}: column names must be distinct; got {twice!r} twice.")
+        raise DataError(f"{place}: column names must be distinct; got {twice!r} twice; rename one.")
 
 
 def first_line(error: Exception) -> str:

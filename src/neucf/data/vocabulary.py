@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from rapidfuzz import fuzz, process
 
 from neucf.errors import DataError, UnknownIdError
 
@@ -154,7 +154,8 @@ class Vocabulary:
             # Python integers: the distance may overflow 64 bits.
             return sorted(self._series.to_list(), key=lambda known: (abs(known - value), known))[:count]
         texts = self._series.to_list()
-        return list(difflib.get_close_matches(str(external), texts, n=count, cutoff=0.3)) or texts[:count]
+        found = process.extract(str(external), texts, scorer=fuzz.ratio, limit=count, score_cutoff=30)
+        return [text for text, *_ in found] or texts[:count]
 
     def _lookup(self) -> dict[Id, int]:
         if self._index is None:

@@ -188,6 +188,8 @@ def _by_user(users: npt.NDArray[np.int64], values: Mapping[str, Values]) -> Grou
 
 
 def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(ks, Sequence) or not all(isinstance(k, int | np.integer) for k in ks):
+        raise ConfigError(f"`ks` must be a sequence of integers, such as (10, 20); got {ks!r}.")
     if not ks or not 1 <= min(ks) <= max(ks) <= MAX_K:
         raise ConfigError(f"`ks` must hold list lengths in 1..{MAX_K}; got {list(ks)}.")
     return tuple(sorted(set(ks)))

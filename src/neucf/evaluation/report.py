@@ -9,9 +9,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 from scipy.sparse import csr_array
 
-from neucf.data.vocabulary import IntArray
+from neucf.data.vocabulary import IntArray, Vocabulary
 from neucf.errors import ConfigError
 from neucf.evaluation.beyond import beyond_accuracy
 from neucf.evaluation.buckets import Range, activity_ranges, popularity_ranges
@@ -64,6 +65,10 @@ class Evaluation:
     listed: Callable[[], IntArray] = field(repr=False)
     num_dropped: int = 0
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {self.mean(name):.4f}" for name in self.values)
+        return f"Evaluation({self.protocol}, {self.on}, {self.num_users:,} users: {means})"
+
     @property
     def num_users(self) -> int:
         """M, the users averaged over."""
@@ -92,6 +97,10 @@ class Evaluation:
         """Returns a metric's mean over users; NaN where the group is empty."""
         values = self._column(name, among)
         return float(values.mean()) if len(values) else float("nan")
+
+    def frame(self, user_ids: Vocabulary) -> pl.DataFrame:
+        """Returns a row for each user averaged over: user_id, of the model's vocabulary, and a column a metric."""
+        return pl.DataFrame({"user_id": user_ids.series.gather(self.users), **self.values})
 
     def interval(self, name: str, seed: int = 0, among: str = "all") -> tuple[float, float]:
         """Returns the bootstrap 95 % interval of a metric's mean over users of this split."""

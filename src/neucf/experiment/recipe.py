@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neucf.data.catalog import CATALOG
+from neucf.data.dataset import Dataset
 from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
 from neucf.errors import ConfigError
 from neucf.experiment.budget import Budget
@@ -215,6 +216,11 @@ class Recipe(Table):
             gmf, mlp = (half.config.model_dump() for half in halves)
             settings |= {"tower": mlp["tower"]} | {key: gmf[key] for key in ("dim", "loss", "cosine")}
         return {**settings, **entry.settings, **tuned.get(entry.label, {})}
+
+    def on_data(self, dataset: Dataset) -> Recipe:
+        """Returns the recipe on other data than its own, of which nothing was published."""
+        found = {"source": dataset.name, "min_rating": dataset.settings.get("min_rating")}
+        return self.model_copy(update={"data": self.data.model_copy(update=found), "published": {}})
 
     def on_split(self, split_seed: int) -> Recipe:
         """Returns the recipe with another split seed."""

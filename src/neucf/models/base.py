@@ -27,6 +27,7 @@ class Model(ABC):
 
     Attributes:
         name: The registry name.
+        uses_weights: Whether the weights of interactions play a part; else all positives count alike.
         config: The checked settings.
         engine: What ran the training, for the manifest.
         best_epoch: The epoch whose weights were kept; None for models without epochs.
@@ -34,6 +35,7 @@ class Model(ABC):
 
     name: ClassVar[str]
     config_class: ClassVar[type[Config]]
+    uses_weights: ClassVar[bool] = False
 
     def __init__(self, **settings: Any) -> None:
         self.config = build_config(self.config_class, self.name, settings)

@@ -61,6 +61,7 @@ class IALS(TrainedModel):
 
     name: ClassVar[str] = "ials"
     config_class: ClassVar[type[IALSConfig]] = IALSConfig
+    uses_weights: ClassVar[bool] = True
     config: IALSConfig
 
     def __init__(self, **settings: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,8 @@ class Linear(Model):
     A training row and the same history of a stranger get the same scores. Interactions count by their weights, where
     there are any, else as ones.
     """
+
+    uses_weights: ClassVar[bool] = True
 
     @abstractmethod
     def _map(self, rows: csr_array) -> Scores:

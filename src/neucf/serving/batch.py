@@ -1,11 +1,11 @@
-"""write_recommendations: every user's list to one file, in bounded memory, whole or not at all."""
+"""write_recommendations: many users' lists to one file, in bounded memory, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from neucf.artifacts import Run
+from neucf.data.vocabulary import Id, IntArray
 from neucf.errors import ConfigError
 from neucf.models import Model
 from neucf.serving.answers import MAX_JSON_INT, json_id
@@ -31,18 +32,20 @@ def write_recommendations(
     path: str | Path,
     k: int = 10,
     *,
+    user_ids: Sequence[Id] | None = None,
     mask: Mask = "default",
     filters: Filters = EVERYTHING,
     diversity: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> int:
-    """Writes the best K items of every user of the vocabulary: user_id, item_id, rank (from 1), score, fallback.
+    """Writes the best K items of many users: user_id, item_id, rank (from 1), score, fallback.
 
     Args:
         source: A fitted model, an opened run, or the service of either.
         path: Ends in .parquet, .csv or .jsonl; replaced once the new file is complete.
         k: How many items a user; a user with fewer left gets fewer rows.
+        user_ids: The users, in the order of their rows; None for everyone.
         mask: What is never suggested: see Service.
         filters: Which items may be suggested at all.
         diversity: In 0..1: how much each item should differ from those above it.
@@ -53,6 +56,7 @@ def write_recommendations(
         The rows written.
 
     Raises:
+        UnknownIdError: At an unknown user; names the nearest.
         ConfigError: If the suffix is another, `path` is no place for a file, or an argument is out of range.
     """
     path = Path(path)
@@ -61,7 +65,9 @@ def write_recommendations(
     service = source if isinstance(source, Service) else Service(source)
     wanted = Wanted(k, mask, service.allowed(filters), diversity, threads)
     wanted.check(len(service.model.item_ids))
-    tiles = _tiles(service, wanted, progress)
+    vocabulary = service.model.user_ids
+    users = np.arange(len(vocabulary), dtype=np.int32) if user_ids is None else vocabulary.indices(user_ids)
+    tiles = _tiles(service, users, wanted, progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -73,12 +79,13 @@ def write_recommendations(
     return num_rows
 
 
-def _tiles(service: Service, wanted: Wanted, progress: Callable[[int, int], None] | None) -> Iterator[pl.DataFrame]:
-    """Yields the rows of some users at a time, in index order; at least one frame."""
-    num_users = len(service.model.user_ids)
+def _tiles(
+    service: Service, everyone: IntArray, wanted: Wanted, progress: Callable[[int, int], None] | None
+) -> Iterator[pl.DataFrame]:
+    """Yields the rows of some users at a time, in their order; at least one frame."""
     step = max(1, TILE_ROWS // wanted.k)
-    for start in range(0, max(num_users, 1), step):
-        users = np.arange(start, min(start + step, num_users), dtype=np.int32)
+    for start in range(0, max(len(everyone), 1), step):
+        users = everyone[start : start + step]
         ranked = service.ranker.users(users, wanted)
         rows, places = np.nonzero(ranked.items >= 0)
         tile = pl.DataFrame(
@@ -92,7 +99,7 @@ def _tiles(service: Service, wanted: Wanted, progress: Callable[[int, int], None
         )
         yield tile.with_columns(fallback=pl.when("fallback").then(pl.lit("popularity")))
         if progress:
-            progress(len(users) + start, num_users)
+            progress(len(users) + start, len(everyone))
 
 
 def _write_parquet(tiles: Iterator[pl.DataFrame], whole: Path) -> int:

@@ -30,7 +30,7 @@ class Known:
     def __init__(self, source: Model | Run) -> None:
         if isinstance(source, Run):
             self.train, split = source.model.train, source.split
-            parts = (split.train, split.valid, split.valid_history, split.test_history)
+            parts = (split.train, split.valid, split.valid_history, split.test_history, source.below_k_core)
             self._positives = [part for part in parts if part is not None]
             self._below = [source.below_threshold]
         else:
