@@ -14,7 +14,9 @@ from scipy.sparse import csr_array
 import neucf
 from neucf.artifacts import Run, load, open_run, save, write_run, writing
 from neucf.data.interactions import Interactions
+from neucf.data.readers import read_dataset
 from neucf.data.splits import Split
+from neucf.data.splitting import split
 from neucf.errors import ConfigError, DataError, UnknownIdError
 from neucf.models import MODELS, Model
 from neucf.models.config import Config
@@ -126,6 +128,27 @@ def test_a_model_alone_hides_what_it_was_trained_on() -> None:
     model = run().model
     assert ids(recommend(model, [30], 5)[0]) == ["d", "c", "b", "a"]
     assert recommend(model, [30], 1)[0].items == (RecommendedItem("d", 4.0),)
+
+
+def test_a_model_in_memory_knows_what_is_given_with_it(tmp_path: Path) -> None:
+    rows = [(user, item, 5.0) for user in range(6) for item in range(6) if (user + item) % 3] + [(0, 0, 1.0)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "rating"], orient="row")
+    (tmp_path / "items.csv").write_text("item_id,title\n" + "".join(f"{item},Film {item}\n" for item in range(6)))
+    data = read_dataset(frame, min_rating=4, items=tmp_path / "items.csv")
+    parts = split(data, "random:0.6/0.2/0.2")
+    model = MODELS["ease"]().fit(parts.train)
+    save(model, tmp_path / "run", split=parts, dataset=data)
+    given = recommend(model, [0, 3], 6, split=parts, dataset=data)
+    assert given == recommend(open_run(tmp_path / "run"), [0, 3], 6)
+    valid = {(u, i) for u, i in zip(parts.valid.users, parts.valid.items, strict=True)}  # type: ignore[union-attr]
+    listed = {(answer.user_id, item.item_id) for answer in given for item in answer.items}
+    assert not {(model.user_ids[u], model.item_ids[i]) for u, i in valid} & listed
+    assert (0, 0) not in listed
+    assert all(item.title == f"Film {item.item_id}" for answer in given for item in answer.items)
+    with pytest.raises(DataError, match="those the model was fitted on"):
+        recommend(run().model, [30], 1, split=parts)
+    with pytest.raises(ConfigError, match="a run has its own"):
+        recommend(run(), [30], 1, split=parts)
 
 
 def test_new_people_are_ranked_by_their_history_which_is_hidden() -> None:

@@ -45,21 +45,31 @@ INTERACTIONS_SCHEMA: dict[str, Any] = {
 }
 
 
-def save(model: Model, path: str | Path, *, force: bool = False) -> None:
-    """Writes a fitted model as a run folder that holds its training interactions and nothing else.
+def save(
+    model: Model,
+    path: str | Path,
+    *,
+    split: Split | None = None,
+    dataset: Dataset | None = None,
+    force: bool = False,
+) -> None:
+    """Writes a fitted model as a run folder, with its training interactions and what else is given.
 
     Args:
         model: A fitted model.
         path: The folder to make.
+        split: The split it was fitted on, to judge it and to hide validation when recommending.
+        dataset: Where the split comes from: titles, and what was rated low or left out.
         force: Replace an existing run.
 
     Raises:
         ArtifactError: If the folder exists.
+        DataError: If `split` or `dataset` has other vocabularies than the model.
         NotFittedError: If the model is not fitted.
     """
-    split = Split(train=model.train, valid=None, test=None)
+    split = Split(train=model.train, valid=None, test=None) if split is None else split
     with writing(path, force=force) as partial:
-        write_run(partial.folder, model=model, split=split, dataset=None, manifest={})
+        write_run(partial.folder, model=model, split=split, dataset=dataset, manifest={})
 
 
 def write_run(

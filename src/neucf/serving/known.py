@@ -11,9 +11,11 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
+from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
+from neucf.data.splits import Split
 from neucf.data.vocabulary import IntArray
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, DataError
 from neucf.models import Model
 
 Mask: TypeAlias = Literal["default", "positives", "none"]
@@ -25,16 +27,29 @@ class Known:
 
     Args:
         source: A fitted model or an opened run.
+        split: Of a model: what it was trained on, and chosen by.
+        dataset: Of a model: where the split comes from.
+
+    Raises:
+        DataError: If `split` or `dataset` has other vocabularies than the model.
     """
 
-    def __init__(self, source: Model | Run) -> None:
+    def __init__(self, source: Model | Run, split: Split | None = None, dataset: Dataset | None = None) -> None:
+        more: Run | Dataset | None = dataset
         if isinstance(source, Run):
-            self.train, split = source.model.train, source.split
-            parts = (split.train, split.valid, split.valid_history, split.test_history, source.below_k_core)
-            self._positives = [part for part in parts if part is not None]
-            self._below = [source.below_threshold]
+            self.train, split, more = source.model.train, source.split, source
         else:
-            self.train, self._positives, self._below = source.train, [source.train], []
+            self.train = source.train
+        parts: list[Interactions | None] = [self.train]
+        if split is not None:
+            parts = [split.train, split.valid, split.valid_history, split.test_history]
+        self._below: list[Interactions] = []
+        if more is not None:
+            parts, self._below = [*parts, more.below_k_core], [more.below_threshold]
+        self._positives = [part for part in parts if part is not None]
+        for part in self._positives + self._below:
+            if part.user_ids != self.train.user_ids or part.item_ids != self.train.item_ids:
+                raise DataError("`split` and `dataset` must be those the model was fitted on; got other ids.")
         self._hidden: dict[Mask, csr_array] = {}
 
     @cached_property

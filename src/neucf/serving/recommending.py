@@ -11,6 +11,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, issparse
 
 from neucf.artifacts import Run
+from neucf.data.dataset import Dataset
+from neucf.data.splits import Split
 from neucf.data.titles import full_title
 from neucf.data.vocabulary import Id, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError
@@ -37,6 +39,8 @@ def recommend(
     people: Any,
     k: int = 10,
     *,
+    split: Split | None = None,
+    dataset: Dataset | None = None,
     mask: Mask = "default",
     filters: Filters = EVERYTHING,
     diversity: float = 0.0,
@@ -49,6 +53,8 @@ def recommend(
         people: External user ids; or histories: sequences of external item ids, or a csr matrix (B, I) in the
             catalogue's order.
         k: How many items each.
+        split: Of a model: the validation part is hidden too.
+        dataset: Of a model: gives titles, and what was rated low or left out, which is hidden too.
         mask: What is never suggested: see Service.
         filters: Which items may be suggested at all.
         diversity: In 0..1: how much each item should differ from those above it; 0 ranks by score alone.
@@ -60,8 +66,9 @@ def recommend(
     Raises:
         UnknownIdError: At an unknown user or item; names the nearest.
         ConfigError: If `k`, `mask`, `filters` or `diversity` is out of range.
+        DataError: If `split` or `dataset` has other vocabularies than the model.
     """
-    service = Service(model)
+    service = Service(model, split=split, dataset=dataset)
     options: dict[str, Any] = {"mask": mask, "filters": filters, "diversity": diversity, "threads": threads}
     if issparse(people):
         return service.recommend_histories(csr_array(people), k, **options)
@@ -85,6 +92,8 @@ class Service:
 
     Args:
         source: A fitted model or an opened run.
+        split: Of a model: its split.
+        dataset: Of a model: the data set that the split comes from, for titles and what is hidden.
         new_items: Whether items nobody has touched are placed by their genres, and marked so; else they stand where
             training left them, as in every evaluation.
         ann: Whether the run's index finds candidates, which the model then ranks; else lists are exact.
@@ -94,14 +103,26 @@ class Service:
         ArtifactError: If `ann` finds no index, or a malformed one.
     """
 
-    def __init__(self, source: Model | Run, *, new_items: bool = False, ann: bool = False) -> None:
+    def __init__(
+        self,
+        source: Model | Run,
+        *,
+        split: Split | None = None,
+        dataset: Dataset | None = None,
+        new_items: bool = False,
+        ann: bool = False,
+    ) -> None:
         if ann and (new_items or not isinstance(source, Run)):
             raise ConfigError("`ann` needs a run with an index, and no `new_items`, which it does not hold. Use one.")
-        self.model, self.items = (source.model, source.items) if isinstance(source, Run) else (source, None)
+        if isinstance(source, Run) and (split is not None or dataset is not None):
+            raise ConfigError("`split` and `dataset` belong to a model; a run has its own. Leave them out.")
+        self.model = source.model if isinstance(source, Run) else source
+        titled: Run | Dataset | None = source if isinstance(source, Run) else dataset
+        self.items = None if titled is None else titled.items
         self._placed: npt.NDArray[np.bool_] | None = None
         if new_items:
             self.model, self._placed = place_new_items(self.model, self.items)
-        self._known = Known(source)
+        self._known = Known(source, split, dataset)
         index = open_index(source) if ann and isinstance(source, Run) else None
         self.ranker = Ranker(self.model, self._known, self.items, index)
         # A row of a frame takes long to fetch, and lists share their items. Not a method of this: a service that is
