@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
-from neucf.kernels.compile import spread
+from neucf.kernels import compile
+from neucf.kernels.compile import num_threads, spread
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
@@ -46,3 +48,18 @@ def test_an_error_comes_out_and_ends_the_work(threads: int) -> None:
     with pytest.raises(ValueError, match="block 3"):
         spread(fail, range(1000), threads)
     assert len(done) < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("100000 100000\n", 1), ("150000 100000\n", 2), ("1000 100000\n", 1), ("max 100000\n", None), ("", None)],
+)
+def test_a_container_takes_no_more_threads_than_it_is_given(
+    text: str, count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile, "CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(9)), raising=False)
+    assert num_threads(None) == 9
+    (tmp_path / "cpu.max").write_text(text)
+    assert num_threads(None) == (count or 9)
+    assert num_threads(5) == 5

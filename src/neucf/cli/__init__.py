@@ -55,6 +55,9 @@ def _options(
 
 def main() -> None:
     """Runs a command and exits: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."""
+    # Else torch's threads spin while they wait for one another, which where other work wants the cores takes ten times
+    # as long; read when torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except NeucfError as error:

@@ -35,6 +35,9 @@ COMPILED = numba is not None
 if not COMPILED:
     log.warning("numba is not installed: compiled kernels are off and everything runs on torch, slower.")
 
+# What `docker run --cpus` sets, of cgroups of version 2.
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 R = TypeVar("R")
@@ -115,12 +118,23 @@ prefetch = numba.extending.intrinsic(_prefetch_call) if COMPILED else _prefetch_
 
 
 def num_threads(threads: int | None) -> int:
-    """Returns the thread count to use: `threads`, or every core this process may run on."""
+    """Returns the thread count to use: `threads`, or every core this process may use, a container its share."""
     if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, _quota(CPU_QUOTA) or cores)
     if threads < 1:
         raise ConfigError(f"`threads` must be at least 1; got {threads}. Leave it out to use every core.")
     return threads
+
+
+def _quota(file: Path) -> int | None:
+    """Returns how many cores' time a container may take, rounded up, if its limit can be read."""
+    try:
+        quota, period = file.read_text().split()
+        return max(-(-int(quota) // int(period)), 1)
+    except (OSError, ValueError):
+        # No cgroup of version 2, or `max`
+        return None
 
 
 @contextmanager
