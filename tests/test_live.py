@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from test_recommend import ids, part, run
 
@@ -151,6 +152,18 @@ def test_titles_are_found_by_their_words_in_any_case() -> None:
     assert service.find("alien", 1) == [
         {"item_id": "a", "title": "Alien (1979)", "year": 1979, "genres": ["Horror", "Sci-Fi"]}
     ]
+
+
+def test_titles_are_found_without_their_accents_and_the_title_itself_comes_first() -> None:
+    titles = ["Pok\u00e9mon 2000", "POKEMON Heroes", "Pok\u00e9mon 2", "Poke\u0301mon (2)", "Not Pok\u00e9mon"]
+    items = pl.DataFrame({"item_id": list("abcde"), "title": titles, "year": [2000, 2003, None, None, 1999]})
+    service = live(items=items.with_columns(genres=pl.lit([], pl.List(pl.String))))
+    names = lambda text, k=5: [item["item_id"] for item in service.find(text, k)]  # noqa: E731
+    assert names("pokemon") == names("Pok\u00e9mon") == ["a", "b", "c", "d", "e"]
+    # a and b are popular, and a begins with it; the title is c.
+    assert names("pokemon 2", 1) == names("pokemon 2 ", 1) == ["c"]
+    assert names("pokemon 2000", 1) == ["a"]
+    assert names("not pokemon (1999)") == ["e"]
 
 
 def test_without_titles_ids_are_looked_through() -> None:

@@ -211,7 +211,7 @@ def test_the_map_names_what_the_pointer_is_on(visit: Visit) -> None:
     expect(tip).to_contain_text("Film 21")
     expect(tip).to_contain_text("Comedy")
     # What was found stands in the middle.
-    page.get_by_label("Find a film on the map").fill("film 22")
+    page.get_by_label("Find a film on the map").fill("f\u00edlm 22")
     expect(tip).to_contain_text("Film 22")
     box = page.locator("#plane").bounding_box()
     assert box

@@ -183,19 +183,21 @@ class Live:
         return self.service.similar(self.item_ids.as_id(item_id), k, filters=options.filters)
 
     def find(self, text: str, k: int) -> list[dict[str, Any]]:
-        """Returns up to K items whose titles hold every word of a text, in any case, or else nearly.
+        """Returns up to K items whose titles hold every word of a text, in any case and accents, or else nearly.
 
-        Titles that begin with the text come first, and among equals what is popular. Where no titles are known,
-        ids are looked through instead.
+        The title that the text is comes first, then those that begin with it, and among equals what is popular. Where
+        no titles are known, ids are looked through instead.
         """
-        wanted = text.lower()
+        (wanted,) = _folded(pl.Series([text], dtype=pl.String))
         titles = self._titles
         holds = titles.is_not_null()
         for word in wanted.split():
             holds &= titles.str.contains(word, literal=True)
         found = np.flatnonzero(holds.to_numpy())
-        begins = titles.gather(found).str.starts_with(wanted).to_numpy()
-        best = found[np.lexsort((-self._counts[found], ~begins))][:k].tolist()
+        names = titles.gather(found)
+        begins = names.str.starts_with(wanted).to_numpy()
+        exact = names.str.contains(rf"^{pl.escape_regex(wanted.strip())}( \(\d{{4}}\))?$").to_numpy()
+        best = found[np.lexsort((-self._counts[found], ~begins, ~exact))][:k].tolist()
         if not best and sum(map(str.isalnum, text)) > _SHORT:
             best = [each.item for each in search_titles(self.service.catalogue, text, k)]
         return [self.service.described(item) for item in best]
@@ -207,16 +209,16 @@ class Live:
 
     @cached_property
     def _titles(self) -> pl.Series:
-        """(I,) titles with their years, or ids where there are none, folded to lower case."""
+        """(I,) titles with their years, or ids where there are none, without case and accents."""
         items, ids = self.service.items, self.item_ids.series.cast(pl.String)
         if items is None:
-            return ids.str.to_lowercase()
+            return _folded(ids)
         full = items.select(
             pl.when(pl.col("year").is_null())
             .then(pl.col("title"))
             .otherwise(pl.format("{} ({})", pl.col("title"), pl.col("year")))
         ).to_series()
-        return full.fill_null(ids).str.to_lowercase()
+        return _folded(full.fill_null(ids))
 
     def _arguments(self, options: Options) -> dict[str, Any]:
         # A list is as long as what there is: a catalogue may shrink under a client that knows nothing of it.
@@ -257,3 +259,7 @@ class Live:
 def _row(matrix: csr_array | None, index: int) -> set[int]:
     assert matrix is not None
     return set(matrix.indices[matrix.indptr[index] : matrix.indptr[index + 1]].tolist())
+
+
+def _folded(texts: pl.Series) -> pl.Series:
+    return texts.str.normalize("NFKD").str.to_lowercase().str.replace_all(r"\p{Mn}", "")

@@ -93,7 +93,9 @@ class Recommending(Listing):
 class Finding(Serving):
     """What to look for among the titles."""
 
-    q: str = Field("", max_length=200, description="Words of a title, in any case; without any, what is popular.")
+    q: str = Field(
+        "", max_length=200, description="Words of a title, in any case and accents; without, what is popular."
+    )
     k: int = Field(10, ge=1, le=MAX_K, description="How many items, at most.")
 
 

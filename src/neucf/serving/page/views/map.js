@@ -233,10 +233,14 @@ function step(right, up) {
   if (outside) see(best.x, best.y, view.zoom);
 }
 
+function folded(text) {
+  return text.normalize("NFKD").toLowerCase().replace(/\p{Mn}/gu, "");
+}
+
 function find() {
-  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = folded(search.value).split(/\s+/).filter(Boolean);
   if (words.length === 0) return;
-  const found = points.find((point) => words.every((word) => (point.title ?? String(point.item_id)).toLowerCase().includes(word)));
+  const found = points.find((point) => words.every((word) => folded(point.title ?? String(point.item_id)).includes(word)));
   if (!found) {
     status.textContent = "No film on the map has all these words.";
     return;
