@@ -27,9 +27,11 @@ TITLES: list[tuple[str | None, int | None]] = [
 ]
 
 
-def catalogue(ids: list[int] | list[str] | None = None) -> Catalogue:
-    names = pl.DataFrame(TITLES, schema={"title": pl.String, "year": pl.Int32}, orient="row")
-    return Catalogue(Vocabulary(ids or list(range(100, 100 + len(TITLES))), "item"), names)
+def catalogue(
+    ids: list[int] | list[str] | None = None, films: list[tuple[str | None, int | None]] = TITLES
+) -> Catalogue:
+    names = pl.DataFrame(films, schema={"title": pl.String, "year": pl.Int32}, orient="row")
+    return Catalogue(Vocabulary(ids or list(range(100, 100 + len(films))), "item"), names)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,58 @@ def catalogue(ids: list[int] | list[str] | None = None) -> Catalogue:
 )
 def test_names_and_small_misspellings_are_understood(text: str, item: int) -> None:
     assert match_item(catalogue(), text) == item
+
+
+FILMS: list[tuple[str | None, int | None]] = [
+    ("Kill Bill: Vol. 1", 2003),
+    ("Kill Bill: Vol. 2", 2004),
+    ("Wild Bill", 1995),
+    ("L\u00e9on: The Professional (a.k.a. The Professional) (L\u00e9on)", 1994),
+    ("Lion", 2016),
+    ("Silence of the Lambs, The", 1991),
+    ("Blade Runner 2049", 2017),
+    ("Seven (a.k.a. Se7en)", 1995),
+    ("Postino, Il (Postman, The)", 1994),
+    ("Postman, The", 1997),
+    ("(Untitled)", 2009),
+    ("$", 1971),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [
+        ("leon", 3),  # 'Lion' is one letter away
+        ("The Professional", 3),
+        ("Leonn", 3),
+        ("se7en", 7),
+        ("postman", 9),  # the title of one wins over the brackets of another
+        ("The Postman (1994)", 8),
+        ("Silence of the", 5),
+        ("Kill Bill (2003)", 0),
+        ("Wild Bil", 2),
+        ("untitled", 10),
+        ("$", 11),
+    ],
+)
+def test_what_stands_in_brackets_and_beginnings_are_names(text: str, item: int) -> None:
+    assert match_item(catalogue(films=FILMS), text) == item
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Kill Bill", ["Kill Bill: Vol. 1 (2003)", "Kill Bill: Vol. 2 (2004)"]),
+        ("Kill Bill (1995)", ["Kill Bill: Vol. 1 (2003)"]),
+        ("Blade Runner", ["Blade Runner 2049 (2017)"]),
+        ("Silence of th", ["Silence of the Lambs"]),
+    ],
+)
+def test_what_begins_other_titles_is_not_taken_for_a_misspelling(text: str, named: list[str]) -> None:
+    with pytest.raises((DataError, UnknownIdError)) as error:
+        match_item(catalogue(films=FILMS), text)
+    for each in named:
+        assert each in str(error.value)
 
 
 def test_an_id_wins_over_a_title() -> None:

@@ -20,6 +20,8 @@ LETTERS_PER_ERROR = 4
 MIN_FIT = 60
 # Items named in an error, at most.
 NUM_NAMED = 5
+# 'Seven (a.k.a. Se7en)': what stands in brackets, bare.
+_BRACKETS = re.compile(r"\((?:a\.?k\.?a\.?\s+)?([^()]*)\)", re.IGNORECASE)
 _ARTICLES = "the|a|an|le|la|les|l|el|los|las|il|lo|der|die|das|un|une"
 
 
@@ -33,7 +35,7 @@ class Found:
 
 
 class Catalogue:
-    """The names items go by.
+    """The names items go by: the title, the title without brackets, and what stands in each pair of them.
 
     Args:
         item_ids: The catalogue's vocabulary.
@@ -45,13 +47,20 @@ class Catalogue:
         self.titles: dict[int, tuple[str, int | None]] = {}
         self.names: list[str] = []
         self.owners: list[int] = []
+        # Whether a name is one from brackets, which gives way to another item's title.
+        self.bracketed: list[bool] = []
         rows = [] if items is None else items.select("title", "year").iter_rows()
         for index, (title, year) in enumerate(rows):
             if title:
                 self.titles[index] = (title, year)
-                for name in dict.fromkeys((plain(title), plain(re.sub(r"\([^()]*\)", " ", title)))):
-                    self.names.append(name)
-                    self.owners.append(index)
+                names = {plain(part): True for part in _BRACKETS.findall(title)}
+                names |= {plain(title): False, plain(_BRACKETS.sub(" ", title)): False}
+                for name, bracketed in names.items():
+                    # '(Untitled)' is nothing without its brackets; '$' is nothing else
+                    if name or len(names) == 1:
+                        self.names.append(name)
+                        self.owners.append(index)
+                        self.bracketed.append(bracketed)
 
     def title(self, item: int) -> str:
         """Returns an item's title with its year."""
@@ -99,7 +108,7 @@ def search_titles(catalogue: Catalogue, query: str, limit: int = 10) -> list[Fou
 
 
 def match_item(catalogue: Catalogue, text: str) -> int:
-    """Returns the index of the item that an id, or a title misspelt by a letter in four at most, names.
+    """Returns the index of the item that an id names, or a title, its beginning, or one misspelt by a letter in four.
 
     A misspelling is one of letters: numbers must agree, and so must a year in brackets.
 
@@ -113,15 +122,7 @@ def match_item(catalogue: Catalogue, text: str) -> int:
         if not catalogue.names:
             raise
     asked, year = split_year(text)
-    wanted = plain(asked)
-    most = len(wanted) // LETTERS_PER_ERROR
-    distances = process.extract(wanted, catalogue.names, scorer=OSA.distance, score_cutoff=most, limit=None)
-    nearest: dict[int, int] = {}
-    for name, distance, place in distances:
-        item = catalogue.owners[place]
-        if _numbers(name) == _numbers(wanted) and year in (None, catalogue.titles[item][1]):
-            nearest[item] = min(int(distance), nearest.get(item, most))
-    equal = sorted(item for item, distance in nearest.items() if distance == min(nearest.values()))
+    equal = _nearest(catalogue, plain(asked), year)
     if len(equal) > 1:
         raise DataError(
             f"`item` must name one item; {text!r} is equally near to {len(equal)}: {catalogue.described(equal)}. "
@@ -131,6 +132,30 @@ def match_item(catalogue: Catalogue, text: str) -> int:
         found = search_titles(catalogue, asked, 3)
         raise UnknownIdError("item", text, [repr(each.title) for each in found])
     return equal[0]
+
+
+def _nearest(catalogue: Catalogue, wanted: str, year: int | None) -> list[int]:
+    """Returns the items of a name; else those whose names begin with it; else those that it is a misspelling of."""
+    most = len(wanted) // LETTERS_PER_ERROR
+    distances = process.extract(wanted, catalogue.names, scorer=OSA.distance, score_cutoff=most, limit=None)
+    nearest: dict[int, tuple[int, bool]] = {}
+    for name, distance, place in distances:
+        item = catalogue.owners[place]
+        if _numbers(name) == _numbers(wanted) and year in (None, catalogue.titles[item][1]):
+            key = (int(distance), catalogue.bracketed[place])
+            nearest[item] = min(key, nearest.get(item, key))
+    least = min(nearest.values(), default=(most, False))
+    equal = sorted(item for item, key in nearest.items() if key == least)
+    named = zip(catalogue.names, catalogue.owners, strict=True)
+    begun = [(name, item) for name, item in named if name.startswith(f"{wanted} ")]
+    if not begun or (equal and not least[0]):
+        return equal
+    # 'Star Wars' is short for one of these, no misspelt 'Star Maps'
+    items = {item for _, item in begun if year in (None, catalogue.titles[item][1])}
+    if year is None and len(items) == 1:
+        # The only sequel there is, is another film
+        items = {item for name, item in begun if _numbers(name) == _numbers(wanted)}
+    return sorted(items)
 
 
 def _numbers(name: str) -> list[str]:
