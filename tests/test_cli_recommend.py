@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from neucf.cli import display
+from neucf.serving import RecommendedItem, Similar
+
 Call = Callable[..., Any]
 TITLES = "item_id,title,year,genres\n" + "".join(
     f"{item},{title},{2000 + item},{'War' if item % 2 else 'Drama'}\n"
@@ -136,3 +139,23 @@ def test_a_model_that_ignores_weights_says_so(tmp_path: Path, neucf: Call) -> No
         )  # fmt: skip
         assert done.code == 0, done.err
         assert ("their weights play no part" in done.err) is said
+
+
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [
+        ((0.537, 0.4, 0.00004), ["0.537", "0.400", "0.000"]),
+        ((1234.5, -2.0), ["1234.500", "-2.000"]),
+        ((0.0, 0.0), ["0.000", "0.000"]),
+        ((0.0512, 0.009), ["0.0512", "0.0090"]),
+        ((-0.00098, -0.00123), ["-0.00098", "-0.00123"]),
+        ((3.21e-7, 1e-9), ["3.21e-07", "1.00e-09"]),
+    ],
+)
+def test_small_scores_are_shown_too(
+    scores: tuple[float, ...], shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = tuple(RecommendedItem(f"i{place}", score, None, None, ()) for place, score in enumerate(scores))
+    display.suggestions_table("Suggestions", Similar("x", items))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[-1] for row in rows if len(row) == 3 and row[0].isdigit()] == shown

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from math import floor, log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,16 +147,25 @@ def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
     with_reasons = any(row.because for row in answer.items)
     columns = ("#", "item", "title", "genres", "score", *(["because of"] if with_reasons else []))
     made = table(*columns, right=("#", "item", "score"))
+    form = _form([row.score for row in answer.items])
     for rank, row in enumerate(answer.items, start=1):
         reason = (row.because[0].title or str(row.because[0].item_id)) if row.because else ""
         name = f"{_title(row)} (new)" if row.placed else _title(row)
-        cells = (str(rank), str(row.item_id), name, ", ".join(row.genres), f"{row.score:.3f}", reason)
+        cells = (str(rank), str(row.item_id), name, ", ".join(row.genres), f"{row.score:{form}}", reason)
         made.add_row(*map(escape, cells[: len(columns)]))
     show(title, made)
     if any(row.placed for row in answer.items):
         say("(new): nobody has touched it yet; it stands where its genres put it.")
     if getattr(answer, "fallback", None) == "popularity":
         say("Nothing was known of this user to go by: these are the most popular items.")
+
+
+def _form(scores: Sequence[float]) -> str:
+    """Returns the format that shows three digits of the largest of a column; a model's scores may all be small."""
+    largest = max(map(abs, scores))
+    if 0 < largest < 1e-4:
+        return ".2e"
+    return f".{2 - floor(log10(largest))}f" if 0 < largest < 0.1 else ".3f"
 
 
 def _title(row: Any) -> str:
