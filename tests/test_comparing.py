@@ -13,6 +13,7 @@ from made_up import FIXED, FULL, MF, POPULARITY, write, write_sets
 from scipy import stats
 
 from neucf.artifacts import open_run
+from neucf.cli.leaderboard import _comparisons
 from neucf.data.readers import read_dataset
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation import evaluate
@@ -67,6 +68,24 @@ def test_users_are_averaged_over_seeds_and_then_paired() -> None:
     assert (gmf.metrics["ndcg@5"].p_value, gmf.holm_p_value, gmf.over_seeds.deviation) == (1, 1, None)
     assert mf.metrics["hit@5"].wilcoxon_p_value is None
     assert mf.metrics["ndcg@5"].wilcoxon_p_value == stats.wilcoxon([0.3, -0.3]).pvalue
+
+
+def test_seeds_are_spoken_of_where_there_are_several_and_their_column_stands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def compared(num_seeds: int) -> Comparisons:
+        seeds = {seed: judged(0.9, 0.4, 0.2 + seed / 10) for seed in range(num_seeds)}
+        found = Comparisons.of({"mf": seeds, "ials": {0: judged(0.5, 0.5, 0.4)}}, "ials", "ndcg@5")
+        assert found is not None
+        return found
+
+    said = "Over seeds: mean ± standard deviation"
+    assert said in "\n".join(compared(2).to_markdown())
+    assert said not in "\n".join(compared(1).to_markdown())
+    _comparisons(compared(2))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "corrected for the one model of this table." in shown
+    assert said not in shown
 
 
 def test_holm_counts_the_models_and_not_the_metrics() -> None:

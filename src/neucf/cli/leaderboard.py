@@ -73,12 +73,13 @@ def report(board: Leaderboard, file: Path, *, command: str, recipe: str | None =
 
 def _comparisons(found: Comparisons) -> None:
     # Two cells of the widest columns and a label must fit 80 columns; files hold the rest.
-    made = display.table("model", *COLUMNS[:4], right=COLUMNS[:4])
+    columns = COLUMNS[:4]
+    made = display.table("model", *columns, right=columns)
     made.columns[0].no_wrap = False
     for row in found.rows:
-        made.add_row(escape(row.label), *found.cells(row)[:4])
+        made.add_row(escape(row.label), *found.cells(row)[: len(columns)])
     display.show(found.title, made)
-    _lines(found.footnotes)
+    _lines(found.footnotes(columns))
 
 
 def _lines(texts: list[str]) -> None:

@@ -100,15 +100,16 @@ class Comparisons:
         part = "validation" if self.on == "valid" else self.on
         return f"Against {self.reference}: {metric_title(self.primary)}, {part} part, paired by user"
 
-    @property
-    def footnotes(self) -> list[str]:
-        """What a reader of the table must know."""
+    def footnotes(self, columns: Sequence[str] = COLUMNS) -> list[str]:
+        """Returns what a reader of the table must know, of the columns that are shown."""
+        several = any(row.over_seeds.deviation is not None for row in self.rows)
+        over_seeds = " Over seeds: mean ± standard deviation of the difference from seed to seed."
         among = f"all {len(self.rows)} models" if len(self.rows) > 1 else "the one model"
         return [
             f"Each user's metric is averaged over seeds, and paired by user: {self.num_users:,} users, this split. "
             "The interval is a bootstrap over them; it says nothing of other splits.",
-            f"p: sign-flip randomisation test, 10,000 draws; Holm: corrected for {among} of this table. Over seeds: "
-            "mean ± standard deviation of the difference from seed to seed.",
+            f"p: sign-flip randomisation test, 10,000 draws; Holm: corrected for {among} of this table."
+            + (over_seeds if several and "over seeds" in columns else ""),
             f"{metric_title(self.primary)} was declared beforehand; other metrics are exploratory, uncorrected.",
         ]
 
@@ -131,7 +132,7 @@ class Comparisons:
     def to_markdown(self) -> list[str]:
         """Returns the table of the primary metric, and one of the others, as lines."""
         primary = markdown_table(["model", *COLUMNS], [[row.label, *self.cells(row)] for row in self.rows])
-        lines = [f"## {self.title}", "", *primary, "", *(f"{note}  " for note in self.footnotes), ""]
+        lines = [f"## {self.title}", "", *primary, "", *(f"{note}  " for note in self.footnotes()), ""]
         names = list(self.exploratory(self.rows[0]))
         body = [[metric_title(name), *(_in_short(row.metrics[name]) for row in self.rows)] for name in names]
         if not body:

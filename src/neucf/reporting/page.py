@@ -168,7 +168,7 @@ def _comparisons(board: Leaderboard) -> dict[str, Any] | None:
         "title": found.title,
         "heads": COLUMNS,
         "rows": [(row.label, found.cells(row)) for row in found.rows],
-        "notes": found.footnotes,
+        "notes": found.footnotes(),
         "chart": interval_chart(
             f"{found.title}: differences and 95 % intervals",
             [(label, bar.interval[0], bar.difference, bar.interval[1]) for label, bar in bars],
