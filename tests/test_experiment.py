@@ -129,6 +129,7 @@ def test_the_table_goes_to_the_terminal_and_into_files(tmp_path: Path, neucf: Ca
     assert shown[1].startswith("tiny: full ranking, test part; ml-latest-small; split random:0.6/0.2/0.2")
     place = next(number for number, line in enumerate(shown) if line.startswith(" mf "))
     assert shown[place + 1].split() == ["Ann", "2001", "0.5000"]
+    assert "leaderboard.md gives the sources of the numbers of others." in shown
     assert max(map(len, shown)) <= 80 or shown[-1].startswith("Written:")
     for name in ("curves.png", "time.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
@@ -509,6 +510,7 @@ def test_markdown_shows_published_numbers_beside(board: Leaderboard) -> None:
     assert "mf-broken failed: seed 1: No luck again.  " in text
     assert "| Hit@5 | 0.2000 ±.1414 | 0.9000 ±.0000 |" in text
     assert "- Ann 2001: A paper" in text
+    assert not any("leaderboard.md" in line for line in text)
 
 
 def test_csv_and_json_hold_every_metric(board: Leaderboard, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def leaderboard(board: Leaderboard) -> None:
     add_published(None)
     display.show(board.title, made)
     _lines(board.footnotes)
+    if board.published:
+        display.say("leaderboard.md gives the sources of the numbers of others.")
     if board.comparisons is not None:
         _comparisons(board.comparisons)
 

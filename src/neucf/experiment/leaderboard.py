@@ -129,12 +129,17 @@ class Leaderboard:
         if any(row.num_seeds > 1 for row in self.rows):
             notes.append("Mean ± standard deviation over seeds of one split.")
         if self.published:
-            notes.append("Below a model, and last: numbers of others; leaderboard.md gives the sources.")
+            notes.append("Below a model, and last: numbers of others.")
         if any(number.selected_on_test for number in self.published.values()):
             notes.append(f"{SELECTED_ON_TEST} epochs or settings were selected on test.")
         for name, (best, *others) in ((name, labels) for name, labels in self.best_of.items() if labels):
             notes.append(f"{name}: validation chose {best}" + (f" over {', '.join(others)}." if others else "."))
         return notes + [f"{row.label} failed: {error}" for row in self.rows for error in row.errors]
+
+    @property
+    def sources(self) -> list[str]:
+        """Where each published number is from, for files, which may be read alone."""
+        return [f"{name}: {number.source}" for name, number in self.published.items()]
 
     def write(self, folder: Path) -> list[Path]:
         """Writes leaderboard.md, .csv and .json, and returns their paths."""
@@ -172,7 +177,7 @@ class Leaderboard:
                 "",
             ]
         if self.published:
-            lines += ["## Sources", "", *(f"- {name}: {number.source}" for name, number in self.published.items()), ""]
+            lines += ["## Sources", "", *(f"- {source}" for source in self.sources), ""]
         return "\n".join(lines)
 
     def to_csv(self) -> str:
