@@ -148,6 +148,21 @@ def test_unknown_ids_get_the_nearest(good: Path, tmp_path: Path, neucf: Call) ->
 
 
 @pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["recommend", "RUN", "--user", "1", "-k", "0"], "`-k` must be greater than or equal to 1; got '0'."),
+        (["compare", "RUN", "RUN", "-k", "5", "-k", "-2"], "`-k` must be greater than or equal to 1; got '-2'."),
+        (["serve", "RUN", "--port", "99999"], "`--port` must be less than or equal to 65535; got '99999'."),
+        (["run", "lecture", "--seeds", "0"], "`--seeds` must be greater than or equal to 1; got '0'."),
+        (["tune", "DATA", "--model", "mf", "--trials", "few"], "`--trials` must be a valid integer"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else None,
+)
+def test_a_number_out_of_range(arguments: list[str], sentence: str, neucf: Call) -> None:
+    refused(neucf(*arguments), sentence, f"got {arguments[-1]!r}")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["recommend", "RUN"],

@@ -8,16 +8,34 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from neucf import __version__
 from neucf.cli import compare, data, evaluate, index, models, quickstart, recommend, run, serve, train, tune
-from neucf.errors import NeucfError
+from neucf.errors import ConfigError, NeucfError
+
+
+class _Commands(TyperGroup):
+    """Commands whose numbers out of range are refused in a sentence too, with the value, which typer leaves out."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            # Of pydantic, by which newer typers check numbers; all other messages name the value
+            if error.param is None or not error.message.startswith("Input should"):
+                raise
+            rule = error.message.replace("Input should", "must", 1)
+            cause: Any = error.__cause__
+            raise ConfigError(f"`{error.param.opts[0]}` {rule}; got {cause.errors()[0]['input']!r}.") from None
+
 
 app = typer.Typer(
     name="neucf",
+    cls=_Commands,
     help="Train, evaluate and use recommenders on a file of who-interacted-with-what.",
     no_args_is_help=True,
     add_completion=False,
