@@ -132,11 +132,8 @@ def history_table(who: str, rows: Sequence[HistoryItem]) -> None:
         "title": [_title(row) for row in rows],
         "genres": [", ".join(row.genres) for row in rows],
     }
-    filled = {name: cells for name, cells in columns.items() if any(cells)}
-    made = table(*filled, right=("rating", "item"))
-    for cells in zip(*filled.values(), strict=True):
-        made.add_row(*map(escape, cells))
-    show(f"What {who} rated highest" if "rating" in filled else f"What {who} chose", made)
+    rated = any(columns["rating"])
+    show(f"What {who} rated highest" if rated else f"What {who} chose", _filled(columns, right=("rating", "item")))
 
 
 def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
@@ -144,20 +141,30 @@ def suggestions_table(title: str, answer: Recommendations | Similar) -> None:
     if not answer.items:
         heading(f"{title}: nothing is left to list")
         return
-    with_reasons = any(row.because for row in answer.items)
-    columns = ("#", "item", "title", "genres", "score", *(["because of"] if with_reasons else []))
-    made = table(*columns, right=("#", "item", "score"))
     form = _form([row.score for row in answer.items])
-    for rank, row in enumerate(answer.items, start=1):
-        reason = (row.because[0].title or str(row.because[0].item_id)) if row.because else ""
-        name = f"{_title(row)} (new)" if row.placed else _title(row)
-        cells = (str(rank), str(row.item_id), name, ", ".join(row.genres), f"{row.score:{form}}", reason)
-        made.add_row(*map(escape, cells[: len(columns)]))
-    show(title, made)
+    reasons = (row.because[0] if row.because else None for row in answer.items)
+    columns = {
+        "#": [str(rank) for rank, _ in enumerate(answer.items, start=1)],
+        "item": [str(row.item_id) for row in answer.items],
+        "title": [f"{_title(row)} (new)" if row.placed else _title(row) for row in answer.items],
+        "genres": [", ".join(row.genres) for row in answer.items],
+        "score": [f"{row.score:{form}}" for row in answer.items],
+        "because of": ["" if reason is None else reason.title or str(reason.item_id) for reason in reasons],
+    }
+    show(title, _filled(columns, right=("#", "item", "score")))
     if any(row.placed for row in answer.items):
         say("(new): nobody has touched it yet; it stands where its genres put it.")
     if getattr(answer, "fallback", None) == "popularity":
         say("Nothing was known of this user to go by: these are the most popular items.")
+
+
+def _filled(columns: Mapping[str, Sequence[str]], right: Iterable[str]) -> Table:
+    """Returns a table of the columns that hold anything: where no titles are known, none stands empty."""
+    filled = {name: cells for name, cells in columns.items() if any(cells)}
+    made = table(*filled, right=right)
+    for cells in zip(*filled.values(), strict=True):
+        made.add_row(*map(escape, cells))
+    return made
 
 
 def _form(scores: Sequence[float]) -> str:
