@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from planted import planted
+from scipy.sparse import csr_array
 
+from neucf.data.interactions import Interactions
 from neucf.models import MODELS
 from neucf.recommender import to_numpy
 
@@ -96,3 +98,15 @@ def test_slim_meets_its_optimality_conditions() -> None:
     free = ~np.eye(len(weights), dtype=bool)
     assert np.abs(slope[(weights > 0) & free]).max() < 0.02
     assert slope[(weights == 0) & free].min() > -0.02
+
+
+def test_slim_counts_an_item_once_where_products_of_weights_are_too_small_for_float32() -> None:
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((400, 6)) < 0.7)
+    weights = np.where(items < 2, 1e-25, 1.0)
+    train = Interactions.from_arrays(users, items, weights=weights, user_ids=range(400), item_ids=range(6))
+    model = MODELS["slim"](l1=0.0).fit(train, threads=1)
+    # The tiny items say next to nothing of the others, which are as without them
+    rest = Interactions.from_csr(csr_array(train.csr()[:, 2:]))
+    expected = to_numpy(MODELS["slim"](l1=0.0).fit(rest, threads=1).score(np.arange(400)))
+    np.testing.assert_allclose(to_numpy(model.score(np.arange(400)))[:, 2:], expected, rtol=1e-5)

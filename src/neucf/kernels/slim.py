@@ -24,6 +24,8 @@ def descend(
     num_users, num_items = len(row_indptr) - 1, len(column_indptr) - 1
     residual = np.zeros(num_users, np.float32)
     overlap = np.zeros(num_items, np.float32)
+    # Apart from `overlap`, which stays 0 where a product of tiny weights does not fit in float32
+    met = np.zeros(num_items, np.bool_)
     w = np.zeros(num_items, np.float32)
     candidates, active = np.empty(num_items, np.int64), np.empty(num_items, np.int64)
     squares = np.zeros(num_items, np.float32)
@@ -41,7 +43,8 @@ def descend(
             residual[user] = value
             for other in range(row_indptr[user], row_indptr[user + 1]):
                 item = row_items[other]
-                if overlap[item] == 0:
+                if not met[item]:
+                    met[item] = True
                     candidates[num_met] = item
                     num_met += 1
                 overlap[item] += value * row_values[other]
@@ -51,7 +54,7 @@ def descend(
             if overlap[item] > l1 and item != column:
                 candidates[num_candidates] = item
                 num_candidates += 1
-            overlap[item] = 0
+            overlap[item], met[item] = 0, False
         candidates[:num_candidates].sort()
         num_active = 0
         everything = True
