@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from planted import planted
 
 from neucf.data.interactions import Interactions
+from neucf.data.splits import Split
 from neucf.errors import ConfigError
+from neucf.evaluation import evaluate
+from neucf.models import trained
+from neucf.models.base import Model
 from neucf.models.gmf import GMF, GMFConfig, GMFNet
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP, MLPConfig, MLPNet, Tower
@@ -104,6 +110,21 @@ def test_pretrain_does_the_three_trainings_and_a_refit_repeats_them() -> None:
     assert fresh.best_epochs == model.best_epochs
     assert len(fresh.best_epochs) == 3
     np.testing.assert_array_equal(first, to_numpy(fresh.score([0])))
+
+
+def test_pretrained_halves_are_judged_by_what_is_known_of_held_out_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = NeuMF(dim=4, tower="8-6-4", pretrain=True, epochs=1, batch_size=64)
+    model.valid_history = TRAIN
+    known = []
+
+    def judged(fitted: Model, parts: Split, *rest: Any, **named: Any) -> Any:
+        known.append((fitted.name, parts.valid_history))
+        return evaluate(fitted, parts, *rest, **named)
+
+    monkeypatch.setattr(trained, "evaluate", judged)
+    model.fit(TRAIN, HELD, threads=1)
+    assert {name for name, _ in known} == {"gmf", "mlp", "neumf"}
+    assert all(history is TRAIN for _, history in known)
 
 
 def test_a_model_starts_from_another_by_external_id() -> None:

@@ -160,7 +160,8 @@ class NeuMFNet(Net):
     def join(self, gmf: GMFNet, mlp: MLPNet, alpha: float) -> None:
         """Takes trained halves: logits become alpha x gmf's + (1 - alpha) x mlp's (He et al. 2017, equation 13).
 
-        The weight falls on the concatenated output weights and on the bias alike.
+        The weight falls on the concatenated output weights and on the bias alike. By cosines the tower's share, but not
+        the bias, is that times the temperature, as in every logit of this net.
         """
         self.gmf_user_embedding.load_state_dict(gmf.user_embedding.state_dict())
         self.gmf_item_embedding.load_state_dict(gmf.item_embedding.state_dict())
@@ -206,6 +207,7 @@ class NeuMF(NeuralModel):
             for half, epoch in zip((gmf, mlp), self._stop_halves_at, strict=False):
                 half.stop_at((epoch,))
             for half in (gmf, mlp):
+                half.valid_history = self.valid_history
                 half.fit(train, valid, seed=seed, device=device, threads=threads)
             self._joined = (gmf, mlp)
         self._check_halves(train)
