@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from planted import planted
+from scipy.sparse import csr_array
 
-from neucf.models import MODELS
+from neucf.evaluation import Evaluation, evaluate
+from neucf.models import MODELS, trained
+from neucf.models.ials import IALS
+from neucf.recommender import to_numpy
 from neucf.training.als import AlsEngine
 
 TRAIN, HELD = planted()
@@ -102,3 +107,39 @@ def test_unobserved_pairs_weigh_fifteen_times_the_positives_unless_told_otherwis
     np.testing.assert_allclose(free.score([0, 5]), told.score([0, 5]), rtol=1e-6)
     rows = TRAIN.csr()[[3, 8]]
     np.testing.assert_allclose(free.score_history(rows), told.score_history(rows), rtol=1e-6)
+
+
+def exact_scores(model: IALS, histories: csr_array) -> npt.NDArray[np.float64]:
+    """Solves the dense normal equations of each history (B, I), for its scores (B, I)."""
+    q, dense = model.factors()[1].astype(np.float64), histories.toarray().astype(np.float64)
+    alpha0, nu = SETTINGS["alpha0"], SETTINGS["nu"]
+    scores = []
+    for row in dense:
+        reg = SETTINGS["reg"] * (row.sum() + alpha0 * len(q)) ** nu
+        scores.append(q @ np.linalg.solve(alpha0 * q.T @ q + (q.T * row) @ q + reg * np.eye(q.shape[1]), q.T @ row))
+    return np.array(scores)
+
+
+def test_held_out_users_are_folded_in_exactly_at_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = IALS(**SETTINGS, epochs=4, patience=0)
+    model.valid_history = history = TRAIN
+    histories, errors = history.csr()[:20], []
+
+    def judged(*given: Any, **named: Any) -> Evaluation:
+        errors.append(np.abs(to_numpy(model.score_history(histories)) - exact_scores(model, histories)).max())
+        return evaluate(*given, **named)
+
+    monkeypatch.setattr(trained, "evaluate", judged)
+    model.fit(TRAIN, HELD, threads=1)
+    assert len(errors) == 4
+    assert max(errors) < 1e-4
+    assert np.abs(to_numpy(model.score_history(histories)) - exact_scores(model, histories)).max() < 1e-4
+
+
+def test_people_are_folded_in_exactly_once_items_are_placed() -> None:
+    model = IALS(**SETTINGS, epochs=6).fit(TRAIN, threads=1)
+    weights = np.zeros((10, TRAIN.num_items), np.float32)
+    weights[np.arange(10), np.arange(10) % 3] = 1
+    placed, histories = model.placed(np.arange(30, 40), csr_array(weights)), TRAIN.csr()[:20]
+    np.testing.assert_allclose(to_numpy(placed.score_history(histories)), exact_scores(placed, histories), atol=1e-4)
+    np.testing.assert_allclose(to_numpy(model.score_history(histories)), exact_scores(model, histories), atol=1e-4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -21,7 +22,7 @@ from neucf.models.base import Arrays
 from neucf.models.config import Tunable
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
-from neucf.training.als import AlsEngine, Floats, frequency_scaled, row_sums
+from neucf.training.als import AlsEngine, Floats, frequency_scaled, gram_basis, row_sums
 
 # Enough conjugate gradient steps to solve for a new user; most end after a dozen.
 _FOLD_IN_STEPS = 200
@@ -53,6 +54,34 @@ class IALSConfig(TrainedConfig):
     epochs: int = Field(16, ge=1, description="Solutions for all users and all items, at most.")
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """Item factors in the basis in which their Gram matrix is diagonal: what the normal equations of a row want.
+
+    Attributes:
+        items: (I, D).
+        gram: (D,) that diagonal.
+        basis: (D, D) that the factors were multiplied by; None where they stood in that basis.
+    """
+
+    items: Floats
+    gram: Floats
+    basis: Floats | None
+
+    @classmethod
+    def by_nothing(cls, items: Floats) -> Self:
+        """Returns factors that stand in that basis."""
+        return cls(items, np.einsum("id,id->d", items, items), None)
+
+    @classmethod
+    def of(cls, items: Floats) -> Self:
+        """Turns factors, as they are in training and once items are placed."""
+        with torch_threads(1):
+            table = torch.from_numpy(items)
+            gram, basis = gram_basis(table, 1)
+            return cls((table @ basis).numpy(), gram.float().numpy(), basis.numpy())
+
+
 class IALS(TrainedModel):
     """iALS (Hu, Koren and Volinsky 2008), in the form and with the scaling of Rendle et al. 2021.
 
@@ -68,6 +97,7 @@ class IALS(TrainedModel):
         super().__init__(**settings)
         self._users: Floats | None = None
         self._items: Floats | None = None
+        self._turned: Turned | None = None
 
     def fit(
         self,
@@ -91,13 +121,14 @@ class IALS(TrainedModel):
             init_std=config.init_std, cg_steps=config.cg_steps, seed=seed, threads=num_threads(threads),
         )  # fmt: skip
         self._train, self.engine = train, engine.name
-        self._users, self._items = engine.users.factors, engine.items.factors
+        self._users, self._items, self._turned = engine.users.factors, engine.items.factors, None
         with torch_threads(threads):
             self.best_epoch = self.run_epochs(
                 engine, valid, monitor, seed=seed, threads=threads, rate=lambda _done: 1.0
             )
-        # So that folding in needs no more than the items' lengths along each dimension
+        # So that folding in needs no basis of its own
         engine.diagonalise("items")
+        self._turned = Turned.by_nothing(engine.items.factors)
         return self
 
     def factors(self) -> tuple[Floats, Floats, None]:
@@ -117,24 +148,31 @@ class IALS(TrainedModel):
 
     def fold_in(self, histories: csr_array) -> Floats:
         """Returns the factors (B, D) that minimise the objective for histories (B, I), the items fixed."""
-        _, items, _ = self.factors()
+        items = self.factors()[1]
+        if self._turned is None:
+            self._turned = Turned.of(items)
+        turned = self._turned
         matrix = csr_array(self._check_histories(histories), dtype=np.float32)
         indptr, weights = matrix.indptr.astype(np.int64), matrix.data
         config, (num_items, dim) = self.config, items.shape
         alpha0 = self._alpha0(self.train)
         reg = frequency_scaled(config.reg, row_sums(indptr, weights), num_items, alpha0, config.nu)
-        shared = np.float32(alpha0) * np.einsum("id,id->d", items, items)
+        shared = np.float32(alpha0) * turned.gram
         vectors = np.zeros((matrix.shape[0], dim), np.float32)
         columns = matrix.indices.astype(np.int32)
-        solve(0, len(vectors), indptr, columns, weights, items, shared, reg, vectors, _FOLD_IN_STEPS)
-        return vectors
+        solve(0, len(vectors), indptr, columns, weights, turned.items, shared, reg, vectors, _FOLD_IN_STEPS)
+        return vectors if turned.basis is None else vectors @ turned.basis.T
 
     def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
         """Returns a copy in which items (C,) have the mean factors, by weights (C, I), of others."""
         placed, factors = copy.copy(self), self.factors()[1].copy()
         factors[items] = weights @ factors
-        placed._items = factors
+        placed._items, placed._turned = factors, None
         return placed
+
+    def forget(self) -> None:
+        """Drops the basis for folding in."""
+        self._turned = None
 
     def history_factors(self, histories: csr_array) -> Floats:
         """Returns factors (B, D) of people known by their histories (B, I)."""
@@ -156,6 +194,7 @@ class IALS(TrainedModel):
             raise ArtifactError(f"ials needs arrays of shapes {expected}; the run holds {received}.")
         self._train = train
         self._users, self._items = (np.array(arrays[name], np.float32) for name in expected)
+        self._turned = Turned.by_nothing(self._items)
         return self
 
     def _alpha0(self, train: Interactions) -> float:

@@ -54,6 +54,9 @@ class TrainedModel(Model):
         """Makes the next fit stop at that epoch of the schedule."""
         (self.stop_after,) = best_epochs
 
+    def forget(self) -> None:
+        """Drops what scoring worked out of weights that training goes on to change."""
+
     def run_epochs(
         self, engine: Engine, valid: Interactions | None, monitor: Monitor | None, *, seed: int, threads: int | None,
         rate: Callable[[float], float], warm: bool = False,
@@ -75,6 +78,7 @@ class TrainedModel(Model):
         def measure() -> dict[str, float]:
             parts = Split(self.train, valid, None, valid_history=self.valid_history)
             result = evaluate(self, parts, "valid", config.metric_protocol, (k,), seed=seed, threads=threads)
+            self.forget()
             return {name: result.mean(name) for name in result.values}
 
         plan = Plan(

@@ -138,16 +138,14 @@ class AlsEngine:
         tables = [torch.from_numpy(each.factors) for each in (self.users, self.items)]
         chosen = tables[0 if side == "users" else 1]
         with torch_threads(1):
-            gram = sum(spread(lambda rows: chosen[rows].T @ chosen[rows], _even(len(chosen)), self.threads))
-            values, vectors = torch.linalg.eigh(torch.as_tensor(gram, dtype=torch.float64))
-            basis = vectors.float()
+            values, basis = gram_basis(chosen, self.threads)
 
             def turn(block: tuple[torch.Tensor, slice]) -> None:
                 table, rows = block
                 table[rows] = table[rows] @ basis
 
             spread(turn, [(table, rows) for table in tables for rows in _even(len(table))], self.threads)
-        shared: Floats = (self.alpha0 * values.clamp(min=0)).float().numpy()
+        shared: Floats = (self.alpha0 * values).float().numpy()
         return shared
 
     def valid_loss(self, valid: Interactions) -> float:
@@ -168,6 +166,13 @@ class AlsEngine:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes both tables back, in place."""
         self.users.factors[:], self.items.factors[:] = state["net"]["users"], state["net"]["items"]
+
+
+def gram_basis(table: torch.Tensor, threads: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the basis (D, D) in which the Gram matrix of a table (R, D) is diagonal, after that diagonal (D,)."""
+    gram = sum(spread(lambda rows: table[rows].T @ table[rows], _even(len(table)), threads))
+    values, vectors = torch.linalg.eigh(torch.as_tensor(gram, dtype=torch.float64))
+    return values.clamp(min=0), vectors.float()
 
 
 def row_sums(indptr: npt.NDArray[np.int64], weights: Floats) -> npt.NDArray[np.float64]:
