@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from planted import planted
 
 from neucf.errors import TrainingError
-from neucf.models import MODELS
+from neucf.evaluation import evaluate
+from neucf.models import MODELS, trained
 from neucf.recommender import EpochRecord, to_numpy
 from neucf.training.schedules import rate
 
@@ -105,6 +107,29 @@ def test_a_loss_that_explodes_stops_with_epoch_batch_and_advice(name: str) -> No
     with pytest.raises(TrainingError, match=r"epoch \d+, batch \d+.*Lower `lr`"):
         model.fit(TRAIN, threads=1)
     assert all(np.isfinite(value).all() for value in model.arrays().values())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"loss": "bce", "engine": "torch"}, {"loss": "softmax", "sampler": "all"}], ids=["torch", "catalogue"]
+)
+def test_dropout_is_off_where_weights_are_judged(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"tower": "8-4", "dropout": 0.5, "batch_size": 64, **settings}
+    source = MODELS["mlp"](**sizes, epochs=2).fit(TRAIN, threads=1)
+    model = MODELS["mlp"](**sizes, epochs=1)
+    model.start_from(source)
+    judged = []
+
+    def judge(fitted: Any, *given: Any, **named: Any) -> Any:
+        judged.append(torch.equal(fitted.score([0, 1]), source.score([0, 1])))
+        return evaluate(fitted, *given, **named)
+
+    monkeypatch.setattr(trained, "evaluate", judge)
+    model.fit(TRAIN, HELD, threads=1)
+    assert judged == [True, False]
+    failing = MODELS["mlp"](**sizes, lr=1e30, epochs=50)
+    with pytest.raises(TrainingError):
+        failing.fit(TRAIN, threads=1)
+    assert torch.equal(failing.score([0, 1]), failing.score([0, 1]))
 
 
 def test_schedules_by_hand() -> None:

@@ -90,7 +90,8 @@ class NeuralModel(TrainedModel):
             if self._start is not None:
                 copy_rows(self._start, net, train)
             engine = make_engine(net, self.config, train, seed=seed, device=device, threads=threads)
-            self._train, self._net, self.engine = train, net, engine.name
+            # Weights that are worth keeping are judged before any epoch
+            self._train, self._net, self.engine = train, net.eval(), engine.name
             self.best_epoch = self.run_epochs(
                 engine, valid, monitor, seed=seed, threads=threads, rate=self._rate, warm=self.warm_started
             )

@@ -101,13 +101,15 @@ class CatalogueEngine:
         self.net.seed_dropout(int(rng.integers(2**62)))
         self.net.train()
         total, num_batches = 0.0, -(-len(order) // self.users_a_batch)
-        for batch in range(num_batches):
-            users = order[batch * self.users_a_batch : (batch + 1) * self.users_a_batch]
-            loss, count = self.step(users, lr(batch / num_batches), rng)
-            total += loss * count
-            if not np.isfinite(total):
-                raise diverged(epoch, batch)
-        self.net.eval()
+        try:
+            for batch in range(num_batches):
+                users = order[batch * self.users_a_batch : (batch + 1) * self.users_a_batch]
+                loss, count = self.step(users, lr(batch / num_batches), rng)
+                total += loss * count
+                if not np.isfinite(total):
+                    raise diverged(epoch, batch)
+        finally:
+            self.net.eval()
         return total / max(self.num_positives, 1)
 
     def step(self, users: np.ndarray[Any, Any], lr: float, rng: np.random.Generator) -> tuple[float, int]:

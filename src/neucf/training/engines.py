@@ -125,12 +125,14 @@ class TorchEngine:
         self.net.seed_dropout(int(rng.integers(2**62)))
         self.net.train()
         done, total = 0, torch.zeros((), device=self.device)
-        for batch, (users, positives, negatives) in enumerate(self._batches(order, epoch)):
-            total += self.step_on(users, positives, negatives, lr(done / self.num_positives)) * len(users)
-            done += len(users)
-            if batch % 64 == 0 and not torch.isfinite(total):
-                raise diverged(epoch, batch)
-        self.net.eval()
+        try:
+            for batch, (users, positives, negatives) in enumerate(self._batches(order, epoch)):
+                total += self.step_on(users, positives, negatives, lr(done / self.num_positives)) * len(users)
+                done += len(users)
+                if batch % 64 == 0 and not torch.isfinite(total):
+                    raise diverged(epoch, batch)
+        finally:
+            self.net.eval()
         mean = float(total) / max(self.num_positives, 1)
         if not np.isfinite(mean):
             raise diverged(epoch, -(-self.num_positives // self.batch_size) - 1)
