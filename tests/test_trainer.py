@@ -11,6 +11,7 @@ import pytest
 import torch
 from planted import planted
 
+from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
 from neucf.evaluation import evaluate
 from neucf.models import MODELS, trained
@@ -73,6 +74,16 @@ def test_every_epoch_is_reported_and_evaluated_when_due() -> None:
         assert (record.valid_loss is None) == (record.valid_metrics is None)
         assert record.samples == len(TRAIN) * 9
         assert record.valid_metrics is None or "ndcg@20" in record.valid_metrics
+
+
+@pytest.mark.parametrize("name", ["bpr-mf", "gmf", "mlp"])
+def test_validation_of_users_who_have_every_item_brings_no_loss(name: str) -> None:
+    users, items = np.divmod(np.arange(12), 4)
+    of_all = Interactions.from_arrays(users, items, user_ids=range(4), item_ids=range(4))
+    train = Interactions.from_arrays([*users, 3], [*items, 0], user_ids=of_all.user_ids, item_ids=of_all.item_ids)
+    watch = Recorder()
+    MODELS[name](epochs=1, loss="bce").fit(train, of_all, threads=1, monitor=watch)
+    assert watch.records[0].valid_loss == 0
 
 
 @pytest.mark.parametrize("sampled", [{"loss": "bce"}, {"sampler": "shared", "negatives": 10}])

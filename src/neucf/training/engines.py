@@ -250,9 +250,10 @@ def valid_loss(net: Net, loss: Loss, sampler: NegativeSampler, valid: Interactio
     users, items = users[known], items[known]
     total = 0.0
     net.eval()
-    for rows in torch.arange(len(users), device=sampler.device).split(16_384):
-        negatives = sampler.draw(users[rows], items[rows], 0, int(rows[0]))
-        total += float(batch_loss(net, loss, users[rows], items[rows], negatives)) * len(rows)
+    for first in range(0, len(users), 16_384):
+        rows = slice(first, first + 16_384)
+        negatives = sampler.draw(users[rows], items[rows], 0, first)
+        total += float(batch_loss(net, loss, users[rows], items[rows], negatives)) * len(users[rows])
     return total / max(len(users), 1)
 
 
