@@ -76,6 +76,15 @@ def test_every_epoch_is_reported_and_evaluated_when_due() -> None:
         assert record.valid_metrics is None or "ndcg@20" in record.valid_metrics
 
 
+def test_there_is_no_loss_on_held_out_users() -> None:
+    watch = Recorder()
+    model = MODELS["gmf"](dim=4, epochs=2, eval_every=1)
+    model.valid_history = TRAIN
+    model.fit(TRAIN, HELD, threads=1, monitor=watch)
+    assert [record.valid_loss for record in watch.records] == [None, None]
+    assert all(record.valid_metrics for record in watch.records)
+
+
 @pytest.mark.parametrize("name", ["bpr-mf", "gmf", "mlp"])
 def test_validation_of_users_who_have_every_item_brings_no_loss(name: str) -> None:
     users, items = np.divmod(np.arange(12), 4)

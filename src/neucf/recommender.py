@@ -28,7 +28,7 @@ class EpochRecord:
         lr: Learning rate used.
         seconds: Training time of this epoch, evaluation excluded.
         samples: Positives times (1 + negatives) visited.
-        valid_loss: On seeded negatives drawn once; None when not evaluated.
+        valid_loss: On seeded negatives drawn once; None when not evaluated, and where validation users are held out.
         valid_metrics: Metric name, such as `ndcg@20`, to mean over users; None when not evaluated.
         best: Whether this is the best evaluation so far.
     """

@@ -91,4 +91,6 @@ class TrainedModel(Model):
             rate=rate,
         )
         evaluable = valid is not None and len(valid) > 0
-        return train(engine, plan, valid, measure if evaluable else None, monitor)
+        # Users held out are folded in; the vectors that a loss would go by have learnt nothing of them
+        trained = valid if self.valid_history is None else None
+        return train(engine, plan, trained, measure if evaluable else None, monitor)

@@ -48,8 +48,8 @@ def train(
     Args:
         engine: Runs the epochs.
         plan: Horizon, stopping and schedule.
-        valid: For the validation loss; None trains to the end.
-        evaluate: Returns the validation metrics of the current weights; None where there is no validation part.
+        valid: For the validation loss; None where there is none, or where it would be of users who were never trained.
+        evaluate: Returns the validation metrics of the current weights; None trains to the end.
         monitor: Sees every epoch, and may keep checkpoints and give one back.
 
     Raises:
@@ -77,8 +77,8 @@ def train(
         seconds = time.perf_counter() - start
         good = engine.state()
         metrics, valid_loss, best = None, None, False
-        if evaluate is not None and valid is not None and (epoch % plan.eval_every == 0 or epoch == last):
-            metrics, valid_loss = evaluate(), engine.valid_loss(valid)
+        if evaluate is not None and (epoch % plan.eval_every == 0 or epoch == last):
+            metrics, valid_loss = evaluate(), None if valid is None else engine.valid_loss(valid)
             best = metrics[plan.metric] > best_value
             if best:
                 best_epoch, best_value, best_net, misses = epoch, metrics[plan.metric], good["net"], 0
