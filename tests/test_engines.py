@@ -265,6 +265,22 @@ def test_clipping_bounds_the_step() -> None:
     assert moved**0.5 == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_a_sparse_gradient_is_clipped_as_the_dense_one() -> None:
+    # User 1 twice, item 6 as positive and as negative
+    users, positives = torch.tensor([1, 1]), torch.tensor([5, 6])
+    batch = Negatives(torch.tensor([[6, 2, 3], [6, 0, 2]]), None, None, None)
+    gradients = []
+    for optimizer in ("sgd", "lazy-adam"):
+        net = fresh()
+        clipped = engine(net, "bpr", optimizer)
+        clipped.clip = 1e-3
+        clipped.step_on(users, positives, batch, 0.0)
+        gradients.append([weight.grad.to_dense() for weight in net.parameters() if weight.grad is not None])
+    for dense, sparse in zip(*gradients, strict=True):
+        torch.testing.assert_close(sparse, dense)
+    assert sum(float(each.square().sum()) for each in gradients[1]) ** 0.5 == pytest.approx(1e-3, rel=1e-3)
+
+
 NETS = {
     "mf": (MF, {"dim": 5, "bias": True, "reg": 0.2, "cosine": False}),
     "gmf": (GMF, {"dim": 5, "reg": 0.2, "h": "free", "cosine": False}),

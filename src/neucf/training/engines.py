@@ -7,14 +7,14 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
 from neucf.training.catalogue_loss import Precision
 from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
-from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable, set_rate
+from neucf.training.optimizers import OptimizerName, clip_gradients, load_portable, make_optimizers, portable, set_rate
 from neucf.training.penalties import add_row_penalty, penalty_shares
 from neucf.training.recording import CudaRecorder, RecordedStep, Recorder
 from neucf.training.sampling import Negatives, NegativeSampler
@@ -155,7 +155,7 @@ class TorchEngine:
         loss.backward()
         self._add_penalties(users, positives, negatives.items)
         if self.clip > 0:
-            nn.utils.clip_grad_norm_(self.net.parameters(), self.clip)
+            clip_gradients(self.net.parameters(), self.clip)
         for optimizer in self.optimizers:
             optimizer.step()
         self.net.after_step()

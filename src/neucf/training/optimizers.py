@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 OptimizerName: TypeAlias = Literal["adam", "lazy-adam", "adamw", "sgd", "adagrad"]
 
@@ -76,6 +76,21 @@ def set_rate(optimizers: Sequence[torch.optim.Optimizer], lr: float) -> None:
                 group["lr"].fill_(lr)
             else:
                 group["lr"] = lr
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Scales all gradients together to a norm of at most `most`; sparse ones count as the dense ones that they are."""
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            # A row that a batch touches twice stands there twice
+            parameter.grad = parameter.grad.coalesce()
+            gradients.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            gradients.append(parameter.grad)
+    scale = (most / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(scale)
 
 
 def portable(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
