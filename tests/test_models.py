@@ -192,6 +192,14 @@ def test_unknown_names_and_settings_are_refused() -> None:
         build("gmf").fit(TRAIN, device="cuda:99")
 
 
+@pytest.mark.parametrize("metric", ["recall@20", "precision@5", "mrr@10", "map@3"])
+def test_a_metric_that_its_protocol_does_not_give_is_refused(metric: str) -> None:
+    with pytest.raises(ConfigError, match=f"`metric_protocol` of mf: sampled gives hit@k and ndcg@k alone.*{metric}"):
+        MODELS["mf"](metric=metric, metric_protocol="sampled")
+    assert MODELS["mf"](metric=metric).config.metric == metric
+    assert MODELS["mf"](metric="hit@5", metric_protocol="sampled").config.metric_protocol == "sampled"
+
+
 def test_settings_may_be_texts() -> None:
     assert MODELS["mlp"](tower="32-16-8", lr="0.01").config.model_dump()["tower"] == (32, 16, 8)
     with pytest.raises(ConfigError, match="tower needs"):

@@ -108,7 +108,7 @@ def test_what_tuning_found_reaches_the_model_and_the_neumf_that_starts_from_it(r
         ("ks = [5, 10]", 'protocol = "exact"', "'full' or 'sampled'; got 'exact'"),
         ('select = "ndcg@5"', 'select = "ndcg@7"', "`evaluation.select` must be a metric of full at one of `ks`"),
         ('select = "ndcg@5"', 'selct = "ndcg@5"', "Did you mean 'select'?"),
-        ("ks = [5, 10]", 'protocol = "sampled"\nks = [5]', "'recall@10'"),
+        ("ks = [5, 10]", 'protocol = "sampled"\nks = [5]', "hit@k and ndcg@k alone, not metric=recall@10"),
         ('label = "gmf-small"', 'label = "small"', "must be the model's name, or begin with it and a dash"),
         ('label = "gmf-small"', 'label = "gmf/../x"', "`label` in [[models]] gmf/../x"),
         ('label = "gmf-small"', 'label = "mlp"', "`label` must be unique"),

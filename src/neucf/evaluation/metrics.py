@@ -74,6 +74,9 @@ METRICS: Mapping[str, Metric] = {
     "map": average_precision,
 }
 
+# What ranking among sampled candidates gives at each k
+SAMPLED = ("hit", "ndcg")
+
 TIES = ("average", "pessimistic", "optimistic")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from neucf.evaluation.metrics import METRICS
+from neucf.evaluation.metrics import METRICS, SAMPLED
 from neucf.fitting import KS
 from neucf.models import MODELS
 from neucf.models.config import unknown_name
@@ -13,7 +13,7 @@ from neucf.models.config import unknown_name
 def metric_names(protocol: str, ks: Iterable[int]) -> list[str]:
     """Returns the names of the metrics that a protocol gives at these ks."""
     if protocol == "sampled":
-        return [*(f"{name}@{k}" for k in sorted(ks) for name in ("hit", "ndcg")), "mrr"]
+        return [*(f"{name}@{k}" for k in sorted(ks) for name in SAMPLED), "mrr"]
     return [f"{name}@{k}" for k in sorted(ks) for name in METRICS]
 
 

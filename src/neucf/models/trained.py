@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
 from neucf.evaluation import evaluate
+from neucf.evaluation.metrics import SAMPLED
 from neucf.models.base import Model
 from neucf.models.config import Config, Tunable
 from neucf.recommender import Monitor
@@ -27,6 +29,15 @@ class TrainedConfig(Config):
         "ndcg@20", pattern=r"^(recall|precision|ndcg|hit|mrr|map)@[1-9]\d*$", description="What chooses the epoch."
     )
     metric_protocol: Literal["full", "sampled"] = Field("full", description="How the metric is taken.")
+
+    @field_validator("metric_protocol")
+    @classmethod
+    def _gives_the_metric(cls, protocol: str, info: ValidationInfo) -> str:
+        metric = info.data.get("metric", "")
+        if protocol == "sampled" and metric and metric.partition("@")[0] not in SAMPLED:
+            given = " and ".join(f"{name}@k" for name in SAMPLED)
+            raise PydanticCustomError("metric_protocol", f"sampled gives {given} alone, not metric={metric}")
+        return protocol
 
 
 class TrainedModel(Model):
