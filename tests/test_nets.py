@@ -175,6 +175,15 @@ def test_dropout_draws_from_the_nets_own_generator() -> None:
     assert torch.equal(net(users, items), net(users, items))
 
 
+@pytest.mark.parametrize("cosine", [False, True])
+def test_a_sparse_table_has_a_sparse_gradient_where_all_items_are_asked_for_in_order(cosine: bool) -> None:
+    net = MFNet(U, I, MFConfig(dim=5, cosine=cosine), seeded()).train()
+    net.item_embedding.sparse = True
+    net.grid(net.user_vectors(torch.arange(U)), torch.arange(I)).sum().backward()
+    assert net.item_embedding.weight.grad is not None
+    assert net.item_embedding.weight.grad.is_sparse
+
+
 def test_unit_vectors_and_their_gradient_are_those_of_torch() -> None:
     vectors = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0), requires_grad=True)
     weight = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(1))

@@ -208,7 +208,9 @@ def raw(table: nn.Embedding, indices: Tensor) -> Tensor:
 def rows_of(table: nn.Embedding, items: Tensor) -> Tensor:
     """Returns the rows of a table (..., D); where every row is asked for in order, as they are, without a copy."""
     size = table.num_embeddings
-    if items.ndim == 1 and len(items) == size and items.device.type == "cpu" and torch.equal(items, torch.arange(size)):
+    # In training, what is as it is has a dense gradient
+    free = items.device.type == "cpu" and not (table.sparse and table.training)
+    if free and items.ndim == 1 and len(items) == size and torch.equal(items, torch.arange(size)):
         return all_rows(table)
     rows: Tensor = table(items)
     return rows
