@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted import planted
@@ -110,3 +113,24 @@ def test_slim_counts_an_item_once_where_products_of_weights_are_too_small_for_fl
     rest = Interactions.from_csr(csr_array(train.csr()[:, 2:]))
     expected = to_numpy(MODELS["slim"](l1=0.0).fit(rest, threads=1).score(np.arange(400)))
     np.testing.assert_allclose(to_numpy(model.score(np.arange(400)))[:, 2:], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["item-knn", "user-knn"])
+def test_cosines_do_not_depend_on_how_small_weights_are(name: str) -> None:
+    model, small = MODELS[name](weighting="none", neighbours=5), MODELS[name](weighting="none", neighbours=5)
+    model.fit(TRAIN, threads=1)
+    small.fit(replace(TRAIN, weights=np.full(len(TRAIN), 2.0**-100, np.float32)), threads=1)
+    for key, value in model.arrays().items():
+        np.testing.assert_array_equal(small.arrays()[key], value)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-42, 1e-25])
+@pytest.mark.parametrize("name", ["item-knn", "user-knn", "rp3beta", "gf-cf"])
+def test_an_item_of_weights_next_to_nothing_spoils_no_other(name: str, weight: float) -> None:
+    weights = np.where(TRAIN.items == 3, weight, 1).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = MODELS[name]().fit(replace(TRAIN, weights=weights), threads=1)
+        scores = to_numpy(model.score(USERS))
+    assert np.isfinite(scores).all()
+    assert (np.delete(scores, 3, 1) > 0).any(0).all()

@@ -15,7 +15,7 @@ from neucf.data.interactions import Interactions
 from neucf.errors import ArtifactError
 from neucf.models.base import Arrays
 from neucf.models.config import Config, Tunable
-from neucf.models.linear import Linear, Scores
+from neucf.models.linear import Linear, Scores, inverse
 from neucf.recommender import Monitor
 
 
@@ -90,7 +90,7 @@ class GFCF(Linear):
     def _prepare(self, train: Interactions) -> None:
         self._know(train)
         self._roots = np.sqrt(self._train_csr.sum(0)).astype(np.float32)
-        users, items = _inverse(np.sqrt(self._train_csr.sum(1))), _inverse(self._roots)
+        users, items = inverse(np.sqrt(self._train_csr.sum(1))), inverse(self._roots)
         # R (U, I)
         self._filter = csr_array(diags_array(users) @ self._train_csr @ diags_array(items))
         self._transposed = csr_array(self._filter.T)
@@ -98,7 +98,7 @@ class GFCF(Linear):
     def _take(self, vectors: npt.NDArray[np.float32]) -> Self:
         self._vectors = np.ascontiguousarray(vectors, np.float32)
         # (I, D) each: into the vectors, and, weighted by alpha, out of them.
-        self._into = self._vectors * _inverse(self._roots)[:, None]
+        self._into = self._vectors * inverse(self._roots)[:, None]
         self._out_of = self._vectors * (np.float32(self.config.alpha) * self._roots)[:, None]
         return self
 
@@ -106,10 +106,3 @@ class GFCF(Linear):
         scores: Scores = (rows @ self._transposed @ self._filter).toarray()
         torch.from_numpy(scores).addmm_(torch.from_numpy(rows @ self._into), torch.from_numpy(self._out_of).T)
         return scores
-
-
-def _inverse(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Returns 1 / values as float32, and 0 where they are."""
-    inverse = np.zeros(values.shape, np.float32)
-    np.divide(1, values, out=inverse, where=values > 0)
-    return inverse

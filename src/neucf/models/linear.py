@@ -99,6 +99,13 @@ class ItemItem(SparseProduct):
         return self
 
 
+def inverse(sums: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Returns 1 / sums as float32, and 0 where they are too small for it."""
+    inverted = np.zeros(sums.shape, np.float32)
+    np.divide(1, sums, out=inverted, where=sums >= np.finfo(np.float32).tiny)
+    return inverted
+
+
 def packed(name: str, matrix: csr_array) -> Arrays:
     """Returns a sparse matrix as plain arrays: the offsets of its rows, their columns and values."""
     return {

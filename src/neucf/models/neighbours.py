@@ -24,6 +24,9 @@ BM25_K1, BM25_B = 1.2, 0.75
 # Bytes that the products of a block of rows may take, all threads together.
 _MEMORY = 256 << 20
 
+# Of values whose squares float32 holds with all their bits, summed over any row.
+_RANGE = (2.0**-40, 2.0**40)
+
 Vector = npt.NDArray[np.float32]
 Weigh = Callable[[csr_array], csr_array]
 
@@ -194,6 +197,8 @@ def cosines(
 
     s_ij = <x_i, x_j> / (|x_i| |x_j| + shrinkage). Blocks of rows bound the memory.
     """
+    if not shrinkage:
+        left, right = in_range(left), in_range(right)
     lengths, others = norms(left), norms(right)
     columns = csr_array(right.T)
 
@@ -212,6 +217,15 @@ def norms(rows: csr_array) -> Vector:
     """Returns the Euclidean length of each row (R,)."""
     lengths: Vector = np.sqrt(rows.multiply(rows).sum(1)).astype(np.float32)
     return lengths
+
+
+def in_range(rows: csr_array) -> csr_array:
+    """Returns rows, times powers of two if squares of values might not fit in float32: no cosine changes by a bit."""
+    if rows.data.min(initial=1) > _RANGE[0] and rows.data.max(initial=1) < _RANGE[1]:
+        return rows
+    exponents = np.frexp(rows.max(axis=1).toarray())[1]
+    data = np.ldexp(rows.data, -np.repeat(exponents, np.diff(rows.indptr)))
+    return csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
 
 
 def blockwise(

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
 from neucf.models.config import Config, Tunable
-from neucf.models.linear import ItemItem
+from neucf.models.linear import ItemItem, inverse
 from neucf.models.neighbours import blockwise, keep_best
 from neucf.recommender import Monitor
 
@@ -56,14 +56,15 @@ class RP3Beta(ItemItem):
         columns = csr_array(rows.T)
         popularity = columns.sum(1)
         # (I, U), from an item's point of view: P(user -> item j); (U, I): P(item i -> user)
-        last_step = _powers(columns, 1 / rows.sum(1)[columns.indices], self.config.alpha)
-        second_step = _powers(rows, 1 / popularity[rows.indices], self.config.alpha)
+        last_step = _powers(columns, inverse(rows.sum(1))[columns.indices], self.config.alpha)
+        second_step = _powers(rows, inverse(popularity)[rows.indices], self.config.alpha)
+        held = popularity ** np.float32(self.config.beta)
 
         def walks(items: slice) -> csr_array:
             ending = last_step[items] @ second_step
             places = np.repeat(np.arange(items.start, items.stop), np.diff(ending.indptr))
             ending.data[places == ending.indices] = 0
-            ending.data /= popularity[places] ** np.float32(self.config.beta)
+            np.divide(ending.data, held[places], out=ending.data, where=held[places] > 0)
             return keep_best(ending, self.config.neighbours)
 
         return self._keep(train, csr_array(blockwise(walks, train.num_items, train.num_items, threads).T))
