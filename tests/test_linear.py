@@ -80,6 +80,16 @@ def test_gf_cf_adds_the_linear_and_the_ideal_filter() -> None:
     np.testing.assert_allclose(to_numpy(model.score(USERS)), expected, rtol=1e-3, atol=1e-4)
 
 
+def test_gf_cf_lets_no_more_vectors_pass_than_the_rank() -> None:
+    rng = np.random.default_rng(0)
+    dense = (rng.random((10, 50)) < 0.25)[rng.integers(0, 10, 100)]
+    train = Interactions.from_csr(csr_array(dense.astype(np.float32)))
+    histories = csr_array((rng.random((3, 50)) < 0.2).astype(np.float32))
+    one, other = (MODELS["gf-cf"](dim=30).fit(train, seed=seed, threads=1) for seed in (0, 1))
+    assert one.arrays()["vectors"].shape[1] == np.linalg.matrix_rank(dense)
+    np.testing.assert_allclose(one.score_history(histories), other.score_history(histories), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["ease", "item-knn", "rp3beta", "slim"])
 def test_affinities_add_up_to_the_score(name: str) -> None:
     model = MODELS[name]().fit(TRAIN, threads=1)

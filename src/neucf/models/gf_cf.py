@@ -18,6 +18,9 @@ from neucf.models.config import Config, Tunable
 from neucf.models.linear import Linear, Scores, inverse
 from neucf.recommender import Monitor
 
+# Of the largest singular value: a search by squares in float32 tells no less from 0.
+_NEGLIGIBLE = np.sqrt(np.finfo(np.float32).eps)
+
 
 class GFCFConfig(Config):
     """Settings of gf-cf."""
@@ -63,7 +66,9 @@ class GFCF(Linear):
         vectors = np.zeros((train.num_items, 0), np.float32)
         if dim > 0:
             start = np.random.default_rng(seed).standard_normal(smaller).astype(np.float32)
-            vectors = svds(self._filter, k=dim, v0=start, return_singular_vectors="vh")[2].T
+            _, values, rows = svds(self._filter, k=dim, v0=start, return_singular_vectors="vh")
+            # Beyond the rank any vectors would do: what the search finds there is of the seed alone
+            vectors = rows[values > _NEGLIGIBLE * values.max()].T
         return self._take(vectors)
 
     def arrays(self) -> Arrays:
