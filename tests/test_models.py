@@ -109,6 +109,15 @@ def test_folds_in_people_it_never_saw(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(MODELS))
+def test_fits_on_no_row_at_all(name: str) -> None:
+    nothing = Interactions.from_arrays([], [], user_ids=range(5), item_ids=range(7))
+    small = {"batch_size": 64} if "batch_size" in MODELS[name].config_class.model_fields else {}
+    scores = to_numpy(MODELS[name](**small).fit(nothing, threads=1).score([0, 1]))
+    assert scores.shape == (2, 7)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", list(MODELS))
 def test_same_seed_same_scores_and_refit_equals_fit(name: str) -> None:
     model = build(name)
     first = to_numpy(model.fit(TRAIN, seed=3, threads=1).score(np.arange(5))).copy()

@@ -64,7 +64,7 @@ class GFCF(Linear):
         # The method finds all but one.
         dim = min(self.config.dim, smaller - 1)
         vectors = np.zeros((train.num_items, 0), np.float32)
-        if dim > 0:
+        if dim > 0 and self._filter.data.any():
             start = np.random.default_rng(seed).standard_normal(smaller).astype(np.float32)
             _, values, rows = svds(self._filter, k=dim, v0=start, return_singular_vectors="vh")
             # Beyond the rank any vectors would do: what the search finds there is of the seed alone

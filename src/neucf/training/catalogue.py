@@ -72,7 +72,7 @@ class CatalogueEngine:
         self.num_positives, self.num_items = len(train), train.num_items
         self.active = np.flatnonzero(np.diff(self.matrix.indptr) > 0)
         default = min(len(self.active) / _STEPS, _USERS)
-        wanted = batch_size * len(self.active) / self.num_positives if batch_size else default
+        wanted = batch_size * len(self.active) / max(self.num_positives, 1) if batch_size else default
         some = torch.from_numpy(self.active[:1]).to(device)
         self.pool = pool if pool < self.num_items else 0
         self.by_part = by_part and net.product_part(some) is not None
