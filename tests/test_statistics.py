@@ -111,6 +111,20 @@ def test_wilcoxon_hand_worked():
     assert wilcoxon_test([0, 0]) == 1
 
 
+def test_wilcoxon_takes_what_is_equal_on_paper_as_equal():
+    rng = np.random.default_rng(3)
+    seeds = np.array([0.1, 0.2, 0.3, 0.63, 0.387])
+    # Users of both models have the same five values in another order, or one value by .1 or .2 higher
+    ours, theirs = (np.array([rng.permutation(seeds) for _ in range(40)]) for _ in range(2))
+    theirs[:15, 0] += np.repeat([0.1, -0.1, 0.2], 5)
+    # Summed in turn, as means over seeds are
+    differences = np.mean(list(ours.T), axis=0) - np.mean(list(theirs.T), axis=0)
+    assert 0 < np.abs(differences[15:]).max() < 1e-15
+    on_paper = np.repeat([-1, 1, -2], 5)
+    assert wilcoxon_test(differences) == stats.wilcoxon(on_paper).pvalue
+    assert wilcoxon_test(differences[15:]) == 1
+
+
 def test_holm_hand_worked():
     # Sorted .01 .02 .03 .5 times 4 3 2 1 = .04 .06 .06 .5; the third may not fall below the second.
     assert holm([0.03, 0.01, 0.5, 0.02]).tolist() == pytest.approx([0.06, 0.04, 0.5, 0.06])
