@@ -36,6 +36,9 @@ def fold_in(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Returns the vectors (B, D) that minimise the expected training loss on histories (B, I).
 
+    But for one thing: in a softmax a person's other positives are no competitors of a positive, where training by users
+    counts them half. So counted, mf has an nDCG@20 of .443 in place of .452 (ml-100k, people held out, validation).
+
     Each step takes the expectation over the next items of a seeded order of the catalogue, the same for everybody, so
     a user's vector never depends on who else is asked for. Adam moves the vectors alone.
 
