@@ -96,6 +96,8 @@ def step(user_factors, user, item_factors, item_bias, use_bias, items, slopes, s
     1 + N for BCE,
         BPR: 1/M sum_j [-ln s(x_i - x_j) + reg/2 (|p|^2 + |q_i|^2 + |q_j|^2)]   (Rendle et al. 2009, eq. 4)
         BCE: 1/M sum_k [-ln s(+-x_k) + reg/2 (|p|^2 + |q_k|^2)]                 (He et al. 2017, eq. 7)
+    A negative that stands there twice is moved twice, and the user by both rows that this gives: off from the gradient
+    by a part of the rate, which looking for repeats would not be worth.
     """
     num_terms, size = len(items), item_factors.shape[1]
     total = np.float32(0.0)
