@@ -73,9 +73,10 @@ def _options(
 
 def main() -> None:
     """Runs a command and exits: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."""
-    # Else torch's threads spin while they wait for one another, which where other work wants the cores takes ten times
-    # as long; read when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Torch's threads spin while they wait for one another, 150 times as long unless told: where other work wants the
+    # cores, training then takes twice as long (docs/results.md). Read when torch loads.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         app()
     except NeucfError as error:
