@@ -312,3 +312,9 @@ def test_a_run_on_disk_answers_with_titles(tmp_path: Path) -> None:
     assert sorted(ids(recommend(opened, [30], 3, mask="default")[0])) == ["a", "b", "c"]
     save(model, tmp_path / "again")
     assert sorted(ids(recommend(load(tmp_path / "again"), [30], 4)[0])) == ["a", "b", "c", "d"]
+
+
+def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for call in (lambda: recommend(object(), [30]), lambda: save(object(), tmp_path / "run")):  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"`model` must be derived from neucf\.models\.Model.*got object"):
+            call()

@@ -31,7 +31,7 @@ from neucf.artifacts.manifest import (
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
-from neucf.errors import ArtifactError, DataError
+from neucf.errors import ArtifactError, ConfigError, DataError
 from neucf.models import Model
 
 COLUMNS = {"ratings": "rating", "weights": "weight", "timestamps": "timestamp"}
@@ -67,6 +67,8 @@ def save(
         DataError: If `split` or `dataset` has other vocabularies than the model.
         NotFittedError: If the model is not fitted.
     """
+    if not isinstance(model, Model):
+        raise ConfigError(f"`model` must be derived from neucf.models.Model; got {type(model).__name__}.")
     split = Split(train=model.train, valid=None, test=None) if split is None else split
     with writing(path, force=force) as partial:
         write_run(partial.folder, model=model, split=split, dataset=dataset, manifest={})

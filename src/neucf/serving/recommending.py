@@ -117,6 +117,11 @@ class Service:
         if isinstance(source, Run) and (split is not None or dataset is not None):
             raise ConfigError("`split` and `dataset` belong to a model; a run has its own. Leave them out.")
         self.model = source.model if isinstance(source, Run) else source
+        if not isinstance(self.model, Model):
+            raise ConfigError(
+                f"`model` must be derived from neucf.models.Model, or an opened run; got {type(source).__name__}. "
+                "`evaluate` takes anything that scores."
+            )
         titled: Run | Dataset | None = source if isinstance(source, Run) else dataset
         self.items = None if titled is None else titled.items
         self._placed: npt.NDArray[np.bool_] | None = None
