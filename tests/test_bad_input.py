@@ -205,6 +205,13 @@ def test_a_mark_after_a_blank_is_named(write: Callable[..., Path]) -> None:
     assert "row 3: a quotation mark must follow" in refusal(write('user, item\n1, 9\n1, "10"\n'))
 
 
+def test_a_mark_that_a_title_begins_with_is_no_mistake(write: Callable[..., Path]) -> None:
+    items = write('item_id,title\n10,"""Heroes"" we, and others"\n', "items.csv")
+    data = read_dataset(write("user,item\n1,10\n"), items=items)
+    assert data.items is not None
+    assert data.items["title"].to_list() == ['"Heroes" we, and others']
+
+
 def test_an_item_file_of_other_items(write: Callable[..., Path]) -> None:
     items = write("item_id,title\n010,Alpha\n", "items.csv")
     message = refusal(write("user,item\n1,10\n"), items=items)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -415,3 +417,28 @@ def test_a_store_that_must_be_there_is_not_made(url: str) -> None:
             EventStore(url, create=False)
     EventStore(url).close()
     EventStore(url, create=False).close()
+
+
+def test_an_erasure_does_not_wait_for_who_reads(tmp_path: Path) -> None:
+    file = tmp_path / "events.sqlite"
+    store = EventStore(f"sqlite:///{file}")
+    store.add(Event("SECRETUSER", "1", "k"))
+    with closing(sqlite3.connect(file)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM neucf_events").fetchone()
+        start = time.monotonic()
+        assert store.erase("SECRETUSER") == 1
+        assert time.monotonic() - start < 5
+    # Nobody reads any more: the next event takes what was erased out of the log
+    store.add(Event("another", "1", "l"))
+    assert not any(b"SECRETUSER" in path.read_bytes() for path in tmp_path.iterdir())
+    store.close()
+
+
+def test_names_that_a_file_cannot_hold_have_files_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    names = ["ml-100k", "a b", "a.b", "a-b", "\u5546\u54c1", "\u9867\u5ba2"]
+    urls = [default_url(name) for name in names]
+    assert len(set(urls)) == len(names)
+    assert urls[0].endswith("/events-ml-100k.sqlite")
+    assert default_url("a b") == urls[1]

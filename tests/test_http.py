@@ -18,6 +18,7 @@ from neucf.errors import ConfigError, StoreError
 from neucf.serving.events import EventStore
 from neucf.serving.http import Backend, Guard, Metrics, make_app, make_guard, open_runs
 from neucf.serving.http.logs import JsonFormatter
+from neucf.serving.http.server import _load_again
 from neucf.serving.live import Live
 
 JSON = {"Content-Type": "application/json"}
@@ -133,13 +134,25 @@ def test_an_event_below_the_threshold_hides_its_item_and_is_no_liking(client: Te
 
 
 def test_an_event_is_kept_once(client: TestClient) -> None:
-    stored = {"user_id": "7", "item_id": "101", "key": "9", "value": 4.0, "timestamp": 12}
+    stored = {"user_id": "7", "item_id": 101, "key": "9", "value": 4.0, "timestamp": 12}
     first = post(client, 7, "101", "9", value=4, timestamp=12)
     assert (first.status_code, first.json()) == (201, stored)
     again = post(client, "7", 101.0, 9, value=4.0, timestamp=12)
     assert (again.status_code, again.json()) == (200, stored)
     assert "`key`" in is_problem(post(client, 7, 101, 9, value=5), 409)
     is_problem(post(client, 7, 999, "other"), 422)
+
+
+def test_head_is_get_without_a_body(client: TestClient) -> None:
+    for path in ("/healthz", "/v1/models", "/v1/items?q=a"):
+        assert (client.head(path).status_code, client.head(path).content) == (200, b"")
+    assert client.head("/v1/events").status_code == 405
+
+
+def test_a_reload_of_other_data_is_refused(planted_run: Path) -> None:
+    assert _load_again((planted_run,), "planted").default == planted_run.name
+    with pytest.raises(ConfigError, match="must stay a run of other, whose events are served; it is of planted now"):
+        _load_again((planted_run,), "other")
 
 
 def test_a_users_events_can_be_erased(client: TestClient) -> None:

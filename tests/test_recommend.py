@@ -314,6 +314,20 @@ def test_a_run_on_disk_answers_with_titles(tmp_path: Path) -> None:
     assert sorted(ids(recommend(load(tmp_path / "again"), [30], 4)[0])) == ["a", "b", "c", "d"]
 
 
+@pytest.mark.parametrize("name", ["ease", "ials", "mf", "user-knn", "multi-vae"])
+def test_what_training_never_saw_says_nothing_of_anybody(name: str) -> None:
+    # Nobody has chosen c; the last user is known by it alone
+    named: dict[str, Any] = {"user_ids": [0, 1, 2, 3], "item_ids": ["a", "b", "c"]}
+    train = Interactions.from_arrays([0, 0, 1, 2], [0, 1, 0, 0], **named)
+    valid = Interactions.from_arrays([3], [2], **named)
+    model = MODELS[name](**({} if name in ("ease", "user-knn") else {"epochs": 1})).fit(train, seed=0, threads=1)
+    alone, both, _ = recommend(model, [["c"], ["c", "b"], []], 2)
+    assert (alone.fallback, both.fallback) == ("popularity", None)
+    assert ids(alone) == ["a", "b"]
+    known = recommend(model, [3], 2, split=Split(train, valid, None))[0]
+    assert (known.fallback, ids(known)) == ("popularity", ["a", "b"])
+
+
 def test_what_is_no_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
     for call in (lambda: recommend(object(), [30]), lambda: save(object(), tmp_path / "run")):  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=r"`model` must be derived from neucf\.models\.Model.*got object"):

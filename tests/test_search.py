@@ -182,3 +182,10 @@ def test_any_text_is_answered(text: str) -> None:
     assert all(60 <= each.score <= 100 for each in found)
     with suppress(DataError, UnknownIdError):
         assert 0 <= match_item(catalogue(), text) < len(TITLES)
+
+
+def test_a_name_that_is_a_part_of_what_was_asked_is_no_fit() -> None:
+    items = pl.DataFrame({"item_id": [1, 2, 3], "title": ["M", "The War", "Star Wars"], "year": [1931, 1994, 1977]})
+    catalogue = Catalogue(Vocabulary([1, 2, 3], "item"), items)
+    assert search_titles(catalogue, "Amelie") == []
+    assert search_titles(catalogue, "sat wars")[0].item == 2

@@ -191,7 +191,11 @@ def test_fixed_carves_the_latest_item_where_times_are_known(published):
     assert rows(made.train) == [0, 2, 3, 5]
     assert made.test is published.fixed.test
     assert made.candidates is published.fixed.candidates
-    assert made.notes == ("As published.", "1 user with a single training interaction is not in validation.")
+    assert made.notes == (
+        "As published.",
+        "Validation is carved from train by latest-item.",
+        "1 user with a single training interaction is not in validation.",
+    )
 
 
 def test_fixed_carves_a_tenth_at_random_where_they_are_not(published):

@@ -15,22 +15,35 @@ from typer.core import TyperGroup
 
 from neucf import __version__
 from neucf.cli import compare, data, evaluate, index, models, quickstart, recommend, run, serve, train, tune
-from neucf.errors import ConfigError, NeucfError
+from neucf.errors import NeucfError
+
+# Of click, or of the copy of it that newer typers bring
+_UsageError: Any = typer.BadParameter.__base__
 
 
 class _Commands(TyperGroup):
-    """Commands whose numbers out of range are refused in a sentence too, with the value, which typer leaves out."""
+    """Commands whose wrong options are refused in a sentence, as everything else is, not in a box."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except typer.BadParameter as error:
-            # Of pydantic, by which newer typers check numbers; all other messages name the value
-            if error.param is None or not error.message.startswith("Input should"):
+        except _UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
                 raise
-            rule = error.message.replace("Input should", "must", 1)
-            cause: Any = error.__cause__
-            raise ConfigError(f"`{error.param.opts[0]}` {rule}; got {cause.errors()[0]['input']!r}.") from None
+            print(f"Error: {_sentence(error)}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+def _sentence(error: Any) -> str:
+    """Returns what an option broke: the rule, the value received, and where to look."""
+    param, cause = getattr(error, "param", None), error.__cause__
+    if param is not None and error.message.startswith("Input should"):
+        # Of pydantic, by which newer typers check numbers; it leaves the value out
+        return (
+            f"`{param.opts[0]}` {error.message.replace('Input should', 'must', 1)}; got {cause.errors()[0]['input']!r}."
+        )
+    text = error.format_message().replace("Value error, ", "").removeprefix("Invalid value: ").rstrip(".")
+    return f"{text}; see `{error.ctx.command_path} --help`." if error.ctx else f"{text}."
 
 
 app = typer.Typer(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,8 +26,15 @@ def evaluate(
         typer.Option(help="The rank of tied candidates in the sampled protocol."),
     ] = "average",
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, metavar="N", help="Drives ties, candidates and intervals.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**63 - 1,
+            metavar="N",
+            help="Drives ties, candidates and intervals.",
+            show_default="that of the run",
+        ),
+    ] = None,
     threads: options.Threads = None,
     json: options.Json = False,
 ) -> None:
@@ -42,6 +50,7 @@ def evaluate(
     from neucf.evaluation.beyond import genre_flags
 
     opened = open_run(run)
+    seed = _seed_of(opened.manifest) if seed is None else seed
     # Only a model that never saw validation may be judged on it.
     model = opened.first_model if on == "valid" else opened.model
     with display.busy(f"Ranking for the {on} part"):
@@ -56,3 +65,9 @@ def evaluate(
     else:
         reports.evaluation_table(evaluation, opened.manifest["model"]["name"], f"{spec}, split seed {split_seed}", seed)
         breakdown(evaluation, genres)
+
+
+def _seed_of(manifest: Mapping[str, Any]) -> int:
+    """Returns the seed of a run, by which its own metrics are; 0 where it says none."""
+    seed = manifest.get("seed")
+    return seed if isinstance(seed, int) and 0 <= seed < 2**63 else 0

@@ -25,7 +25,7 @@ MinRating = Annotated[
     float | None, _reading("Rows rated at least R are positives.", "R", "every row; a named set's own")
 ]
 KCore = Annotated[int | None, _reading("Keep users and items with at least N positives.", "N")]
-Items = Annotated[Path | None, _reading("A file of items: id, title, year, genres.", "FILE")]
+Items = Annotated[Path | None, _reading("A file of items: item_id, title, year, genres.", "FILE")]
 Events = Annotated[
     str | None,
     _reading("Add the events of a store (sqlite:///FILE, postgresql://..., or default).", "URL"),

@@ -31,7 +31,7 @@ def reading_options(source: str, options: Mapping[str, Any]) -> str:
     words = [source]
     for name, value in options.items():
         if value is not None:
-            words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [f"--{name.replace('_', '-')}", f"{value:.15g}" if isinstance(value, float) else str(value)]
     return shlex.join(words)
 
 

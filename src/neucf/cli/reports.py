@@ -71,7 +71,7 @@ def dataset_summary(dataset: Dataset) -> None:
     threshold = dataset.settings.get("min_rating")
     rows = {
         "rows read": f"{report.rows:,}",
-        "positives": f"{len(data):,}" + ("" if threshold is None else f" (rated {threshold:g} or more)"),
+        "positives": f"{len(data):,}" + ("" if threshold is None else f" (rated {threshold:.15g} or more)"),
         "below the threshold": f"{report.below_threshold:,}",
         "merged duplicates": f"{report.duplicates:,}",
         "below the k-core": f"{report.below_k_core:,}",

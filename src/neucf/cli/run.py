@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,7 +60,7 @@ def run(
     from neucf.cli import display, reports
     from neucf.cli.leaderboard import leaderboard, report
     from neucf.cli.progress import TrainingBar, TuningBar
-    from neucf.cli.reading import read, reading_options
+    from neucf.cli.reading import read
     from neucf.experiment import Leaderboard, load_recipe
     from neucf.experiment import run as run_recipe
     from neucf.experiment.recipe_files import recipe_file
@@ -77,7 +79,6 @@ def run(
         "k_core": k_core,
         "items": items,
     }
-    own = "" if data is None else f" --data {reading_options(data, reading)}"
     if data is None:
         given = next((name for name, value in reading.items() if value is not None), None)
         if given is not None:
@@ -103,12 +104,11 @@ def run(
     }
     # What a report says of how it was made
     about = {
-        "command": f"neucf run {recipe}{own}" + (f" --seeds {seeds}" if seeds > 1 else ""),
+        "command": shlex.join(["neucf", *sys.argv[1:]]),
         "recipe": recipe_file(recipe).read_text("utf-8"),
     }
     try:
         if split_seeds is not None:
-            about["command"] += f" --split-seeds {split_seeds}"
             _over_splits(loaded, dataset, folder, split_seeds, how, about, json)
             return
         results = run_recipe(loaded, dataset, folder, **how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -142,13 +143,15 @@ def _asked(plan: Plan, tuned: Tuned) -> str:
     usual, default = Plan(plan.model), MODELS[plan.model]().config.model_dump()
     wanted = {**plan.settings, **tuned.best.settings}
     changed = {name: plain(value) for name, value in wanted.items() if str(value) != str(default.get(name))}
-    options = [f"--model {plan.model}", *(f"--set {name}={value}" for name, value in changed.items())]
-    for name in ("split", "split_seed", "valid", "seed"):
+    words = ["--model", plan.model]
+    for name, value in changed.items():
+        words += ["--set", f"{name}={value}"]
+    for name in ("split", "split_seed", "valid", "seed", "device", "threads"):
         if getattr(plan, name) != getattr(usual, name):
-            options.append(f"--{name.replace('_', '-')} {getattr(plan, name)}")
+            words += [f"--{name.replace('_', '-')}", str(getattr(plan, name))]
     if plan.refit is not None:
-        options.append("--refit" if plan.refit else "--no-refit")
-    return " ".join(options)
+        words.append("--refit" if plan.refit else "--no-refit")
+    return shlex.join(words)
 
 
 def _document(tuned: Tuned, best: dict[str, Any], run: Path) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
     if way == "fixed":
         made = _published(data)
         if valid is None and made.valid is None:
-            carving = parse_valid("random:0.1" if made.train.timestamps is None else "latest-item")
+            spec = "random:0.1" if made.train.timestamps is None else "latest-item"
+            carving = parse_valid(spec)
+            made = replace(made, notes=(*made.notes, f"Validation is carved from train by {spec}."))
     else:
         codes, notes = _WAYS[way](interactions, shares, seed)
         wanted = {"leave-last-out": (VALID, TEST), "none": ()}.get(way, _wanted(shares))

@@ -130,12 +130,12 @@ class TextFile:
         """Returns texts without the blanks around them; raises DataError where one hides a quotation mark."""
         if not self._padded:
             return texts
-        texts = texts.str.strip_chars()
-        quoted = texts.str.starts_with('"').fill_null(False)
-        if self._quoted and quoted.any():
-            place = self.where(int(quoted.arg_max() or 0))
+        bare = texts.str.strip_chars()
+        hidden = (bare.str.starts_with('"') & (bare != texts)).fill_null(False)
+        if self._quoted and hidden.any():
+            place = self.where(int(hidden.arg_max() or 0))
             raise DataError(f"{place}: a quotation mark must follow the separator at once; remove the blank between.")
-        return texts
+        return bare
 
     def where(self, row: int) -> str:
         """Names file and line of a data row."""

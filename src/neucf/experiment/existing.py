@@ -256,7 +256,7 @@ def _title(manifest: Mapping[str, Any], results: Sequence[Result], protocol: str
     document = results[0].metrics or results[0].valid_metrics or {}
     data = manifest["data"]
     threshold = data.get("settings", {}).get("min_rating")
-    rated = "" if threshold is None else f", rated {threshold:g} or more"
+    rated = "" if threshold is None else f", rated {threshold:.15g} or more"
     return (
         f"{protocol_title(protocol, on, document.get('ties'))}; {data['name']}{rated}; split {manifest['split']}, "
         f"seed {manifest['split_seed']}{trained_by(results)}"

@@ -281,7 +281,7 @@ def title_of(recipe: Recipe, results: Iterable[Result], split_seeds: str, more: 
     """Returns protocol, part, data and split, as every title says them."""
     ties = next((result.metrics["ties"] for result in results if result.metrics is not None), None)
     data = recipe.data
-    threshold = "" if data.min_rating is None else f", rated {data.min_rating:g} or more"
+    threshold = "" if data.min_rating is None else f", rated {data.min_rating:.15g} or more"
     return (
         f"{recipe.name}: {protocol_title(recipe.evaluation.protocol, 'test', ties)}; {data.source}{threshold}; "
         f"split {data.split}, {split_seeds}{more}"

@@ -56,7 +56,7 @@ def _cache_folder() -> Path | None:
         if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o022 or not os.access(folder, os.W_OK):
             raise OSError("not private to this user")
     except (OSError, RuntimeError) as error:
-        log.info("Kernels are compiled without a cache: %s", error)
+        log.warning("Kernels are compiled anew in each process, as they cannot be cached: %s.", error)
         return None
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -35,7 +36,11 @@ def default_url(data: str) -> str:
         folder.chmod(0o700)
     except OSError as error:
         raise StoreError(f"{folder} must be a folder of this user's for the events ({error.strerror}).") from None
-    return f"sqlite:///{folder}/events-{re.sub(r'[^A-Za-z0-9_-]', '-', data)}.sqlite"
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", data)
+    if name != data:
+        # Names that differ only in what a file's name can't hold
+        name += f"-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
+    return f"sqlite:///{folder}/events-{name}.sqlite"
 
 
 def parse_url(url: str) -> sa.URL:

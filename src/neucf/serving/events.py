@@ -21,13 +21,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from neucf.errors import ConfigError, ConflictError, DataError, StoreError
-from neucf.serving.database import open_engine, parse_url, shown
+from neucf.serving.database import BUSY_SECONDS, open_engine, parse_url, shown
 
 if TYPE_CHECKING:
     import polars as pl
 
 MAX_LENGTH = 255
 BLOCK_ROWS = 10_000
+# Waited for those that read while the log is emptied, which keeps writers waiting.
+_PATIENCE_SECONDS = 0.2
 # Names PostgreSQL's advisory lock while the table is made: "neucf" in ASCII.
 LOCK = 0x6E65756366
 
@@ -100,6 +102,7 @@ class EventStore:
         self._is_sqlite = self._url.get_backend_name() == "sqlite"
         # Threads that wait here need not poll SQLite's own lock.
         self._turn = threading.Lock() if self._is_sqlite else contextlib.nullcontext()
+        self._log_holds_erased = False
         self._engine = open_engine(self._url, create=create)
         try:
             self._find_table(create)
@@ -124,9 +127,13 @@ class EventStore:
         # Anew where the event of this key was erased before it could be read.
         while kept is None:
             with self._writes() as connection:
-                if connection.execute(new).first() is not None:
-                    return "created"
-                kept = connection.execute(sa.select(*BODY).where(EVENTS.c.key == event.key)).first()
+                created = connection.execute(new).first() is not None
+                if not created:
+                    kept = connection.execute(sa.select(*BODY).where(EVENTS.c.key == event.key)).first()
+            if created:
+                if self._log_holds_erased:
+                    self._empty_log(0)
+                return "created"
         if Event(*kept) != event:
             raise ConflictError(
                 f"`key` must be new, or come with the event it came with before; got {event.key!r} with another."
@@ -175,13 +182,14 @@ class EventStore:
         with self._writes() as connection:
             num_erased = connection.execute(sa.delete(EVENTS).where(EVENTS.c.user_id == user_id)).rowcount
         if self._is_sqlite:
-            with self._writes() as connection:
-                # Else the write-ahead log would keep them until it is next emptied.
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._empty_log(_PATIENCE_SECONDS)
         return num_erased
 
     def close(self) -> None:
         """Closes all connections."""
+        if self._log_holds_erased:
+            with contextlib.suppress(StoreError):
+                self._empty_log(_PATIENCE_SECONDS)
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -204,6 +212,15 @@ class EventStore:
             connection.execute(CreateTable(EVENTS, if_not_exists=True))
             for index in EVENTS.indexes:
                 connection.execute(CreateIndex(index, if_not_exists=True))
+
+    def _empty_log(self, patience: float) -> None:
+        """Empties SQLite's write-ahead log, which would keep what was erased; later, where another reads by it."""
+        self._log_holds_erased = True
+        with self._writes() as connection:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={round(1000 * patience)}")
+            (is_busy, *_) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
+        self._log_holds_erased = bool(is_busy)
 
     @contextmanager
     def _writes(self) -> Iterator[sa.Connection]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
+from neucf.artifacts.manifest import LOG
 from neucf.data.vocabulary import Id, IntArray
 from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 
 # Letters of a text too short to be taken for a misspelling.
 _SHORT = 3
-# Lists of people known by a history that are kept, of some kilobytes each.
-_KEPT_LISTS = 4096
+# Lists of people known by a history that are kept, of some kilobytes each, and how long they may be.
+_KEPT_LISTS, _KEPT_ITEMS = 4096, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Live:
         self.run, self.label, self.service, self.loaded_at = run, label, Service(run), time.time()
         self.user_ids, self.item_ids = run.model.user_ids, run.model.item_ids
         self._recall: Recall[Recommendations] = Recall(_KEPT_LISTS)
+        # Read now: another training may put a log of its own there before this run is let go
+        self.log = _text(run.path / LOG)
         data = run.manifest.get("data", {})
         self.data: str | None = data.get("name")
         self.min_rating: float | None = data.get("settings", {}).get("min_rating")
@@ -164,8 +168,11 @@ class Live:
                 hidden = self._rows([np.union1d(person.liked, person.low) for person in asking])
             return self.service.recommend_histories(liked, hidden=hidden, **self._arguments(options))
 
-        keys = [(options, person.liked.tobytes(), person.low.tobytes()) for person in people]
-        answers = self._recall.answers(keys, find, [person.read_at for person in people])
+        if options.k > _KEPT_ITEMS:
+            answers = find(list(range(len(people))))
+        else:
+            keys = [(options, person.liked.tobytes(), person.low.tobytes()) for person in people]
+            answers = self._recall.answers(keys, find, [person.read_at for person in people])
         return [replace(answer, user_id=person.user_id) for person, answer in zip(people, answers, strict=True)]
 
     @property
@@ -259,6 +266,14 @@ class Live:
 def _row(matrix: csr_array | None, index: int) -> set[int]:
     assert matrix is not None
     return set(matrix.indices[matrix.indptr[index] : matrix.indptr[index + 1]].tolist())
+
+
+def _text(file: Path) -> str:
+    """Returns what a file holds; nothing where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _folded(texts: pl.Series) -> pl.Series:

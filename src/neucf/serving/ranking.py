@@ -65,17 +65,31 @@ class Ranker:
         known: What is known of its users.
         items: Titles, years and genres in index order; None where nothing is known.
         ann: Finds candidates for the model; None for exact lists.
+        placed: (I,) items that training knew nothing of, but the model was told of since.
     """
 
-    def __init__(self, model: Model, known: Known, items: pl.DataFrame | None, ann: Ann | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        known: Known,
+        items: pl.DataFrame | None,
+        ann: Ann | None = None,
+        placed: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
         self.model, self.known, self.items, self.ann = model, known, items, ann
         self._shelf = Shelf()
+        # (I,) whether a history tells by an item what somebody likes
+        self._telling = np.bincount(known.train.items, minlength=len(model.item_ids)) > 0
+        if placed is not None:
+            self._telling |= placed
 
     def users(self, users: IntArray, wanted: Wanted) -> Ranked:
         """Ranks for users (B,): by the model those it was trained on, by their history or by popularity the rest."""
         wanted.check(len(self.model.item_ids))
         hidden, trained = self.known.hidden(wanted.mask), self.known.trained[users]
         with_history = ~trained & self.known.any[users]
+        if with_history.any():
+            with_history[with_history] = self._tells(self.known.histories[users[with_history]])
         ranked = _blank(len(users), wanted.k)
         for model, rows in ((self.model, trained), (self._popularity, ~trained & ~with_history)):
             if rows.any():
@@ -91,7 +105,7 @@ class Ranker:
     def histories(self, histories: csr_array, wanted: Wanted, hidden: csr_array | None = None) -> Ranked:
         """Ranks for new people by their histories (B, I); hides these, or `hidden` (B, I), unless `mask` is none."""
         wanted.check(len(self.model.item_ids))
-        empty = np.diff(histories.indptr) == 0
+        empty = ~self._tells(histories)
         ranked = _blank(len(empty), wanted.k)
         for model, rows in ((self.model, ~empty), (self._popularity, empty)):
             if rows.any():
@@ -100,6 +114,11 @@ class Ranker:
                 _fill(ranked, rows, self._best(model, None, histories[chosen], unseen, wanted))
         ranked.fallback[:] = empty
         return ranked
+
+    def _tells(self, histories: csr_array) -> npt.NDArray[np.bool_]:
+        """Returns whether each history (B, I) holds an item that the model learnt of."""
+        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+        return np.bincount(rows, self._telling[histories.indices], minlength=histories.shape[0]) > 0
 
     def _best(
         self, model: Model, users: IntArray | None, histories: csr_array | None, hidden: csr_array | None,

@@ -129,7 +129,7 @@ class Service:
             self.model, self._placed = place_new_items(self.model, self.items)
         self._known = Known(source, split, dataset)
         index = open_index(source) if ann and isinstance(source, Run) else None
-        self.ranker = Ranker(self.model, self._known, self.items, index)
+        self.ranker = Ranker(self.model, self._known, self.items, index, self._placed)
         # A row of a frame takes long to fetch, and lists share their items. Not a method of this: a service that is
         # replaced would then wait for the garbage collector with all it holds.
         self._detail = lru_cache(_REMEMBERED)(partial(_detail, self.model.item_ids, self.items))

@@ -100,7 +100,10 @@ def search_titles(catalogue: Catalogue, query: str, limit: int = 10) -> list[Fou
     best: dict[int, tuple[bool, float, int, int]] = {}
     for name, score, place in fits:
         item = catalogue.owners[place]
-        if year is None or catalogue.titles[item][1] == year:
+        if len(name) < len(wanted):
+            # 'M' is no fit for 'Amelie', of which it is a part
+            score = fuzz.ratio(wanted, name)
+        if score >= MIN_FIT and (year is None or catalogue.titles[item][1] == year):
             key = (not name.startswith(wanted), -score, len(name), item)
             best[item] = min(key, best.get(item, key))
     ranked = sorted(best, key=best.__getitem__)[:limit]

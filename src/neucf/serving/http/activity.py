@@ -32,7 +32,8 @@ async def add_event(request: Request, body: schemas.EventBody) -> Response:
     """Keep what a user did; the answer comes once it is on the disk, and the user's next list knows it."""
     backend = backend_of(request)
     metrics: Metrics = request.app.state.metrics
-    item_ids(backend.live(None), [body.item_id], "item_id")
+    live = backend.live(None)
+    item_ids(live, [body.item_id], "item_id")
     event = Event(str(body.user_id), str(body.item_id), str(body.key), body.value, body.timestamp)
     try:
         added = await backend.add(event)
@@ -41,6 +42,8 @@ async def add_event(request: Request, body: schemas.EventBody) -> Response:
         raise
     metrics.events.labels(added).inc()
     stored = {name: getattr(event, name) for name in schemas.StoredEvent.model_fields}
+    stored["user_id"] = json_id(live.user_ids.as_id(event.user_id))
+    stored["item_id"] = json_id(live.item_ids.as_id(event.item_id))
     return json_response(stored, 201 if added == "created" else 200)
 
 
@@ -52,8 +55,9 @@ async def add_event(request: Request, body: schemas.EventBody) -> Response:
 )
 async def erase_events(request: Request, user_id: PathId) -> Response:
     """Erase all events of a user. A run trained on them holds them still: train it anew."""
-    erased = await backend_of(request).erase(user_id)
-    return json_response({"user_id": user_id, "erased": erased})
+    backend = backend_of(request)
+    erased = await backend.erase(user_id)
+    return json_response({"user_id": json_id(backend.live(None).user_ids.as_id(user_id)), "erased": erased})
 
 
 @router.get(

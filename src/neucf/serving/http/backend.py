@@ -65,6 +65,8 @@ class Backend:
         )
         self._writes: Batcher[Event, Added] = lane("events", self._add, BATCH, 2 * WAITING)
         self._calls: Batcher[Callable[[], Any], Any] = lane("calls", _called, 1, WAITING)
+        # Of their own: an erasure may wait for another process that holds the store.
+        self._erasures: Batcher[Callable[[], Any], Any] = lane("erasures", _called, 1, WAITING)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._reloading = asyncio.Lock()
 
@@ -104,7 +106,7 @@ class Backend:
                 live.forget()
             return num_erased
 
-        return await self.call(erase)
+        return int(await self._erasures.ask(erase))
 
     async def reload(self) -> Runs:
         """Opens the runs anew and serves them from the next request on; raises what opening them raises."""
@@ -114,7 +116,7 @@ class Backend:
 
     def close(self) -> None:
         """Waits for what is under way, and lets go of threads and connections."""
-        for batcher in (self._users, self._people, self._writes, self._calls):
+        for batcher in (self._users, self._people, self._writes, self._calls, self._erasures):
             batcher.close()
         self._loader.shutdown()
         self.store.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-from neucf.artifacts.manifest import LOG
 from neucf.serving.answers import json_id
 from neucf.serving.http.runs import METRICS, Runs, judged, valid_metrics
 from neucf.serving.live import Live
@@ -65,7 +63,7 @@ def _entry(live: Live, metric: str) -> dict[str, Any]:
         "num_users_judged": valid.get("num_users"),
         "train_seconds": round(sum(seconds), 3) if seconds else None,
         "metrics": _metrics(live),
-        "curve": curve(live.run.path / LOG, metric),
+        "curve": curve(live.log, metric),
     }
 
 
@@ -74,11 +72,11 @@ def _metrics(live: Live) -> dict[str, dict[str, Any]]:
     return {name: {"mean": value["mean"], "ci95": value.get("ci95")} for name, value in metrics.items()}
 
 
-def curve(log: Path, metric: str) -> list[dict[str, Any]]:
+def curve(log: str, metric: str) -> list[dict[str, Any]]:
     """Returns epoch, loss and the metric on validation (None between evaluations) as a run's log tells them."""
     try:
-        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, RecursionError):
+        lines = [json.loads(line) for line in log.splitlines()]
+    except (ValueError, RecursionError):
         return []
     points = [
         {"epoch": line["epoch"], "loss": line.get("loss"), "value": (line.get("valid_metrics") or {}).get(metric)}

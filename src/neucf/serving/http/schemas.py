@@ -40,12 +40,12 @@ class EventBody(BaseModel):
 
 
 class StoredEvent(BaseModel):
-    """An event as it is kept; ids as texts."""
+    """An event as it is kept; its key as text."""
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: str
-    item_id: str
+    user_id: Id
+    item_id: Id
     key: str
     value: float | None
     timestamp: int | None
@@ -56,7 +56,7 @@ class Erased(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: str
+    user_id: Id
     erased: int = Field(description="How many events there were.")
 
 

@@ -71,10 +71,11 @@ def serve(settings: Settings, started: Callable[[str, Runs], object] = lambda *_
     guard = make_guard(settings.host, settings.api_key, settings.hosts)
     torch.set_num_threads(1)
     sys.setswitchinterval(SWITCH_SECONDS)
-    load = partial(_load, settings.paths)
-    runs = load()
+    runs = _load(settings.paths)
+    data = runs[runs.default].data
     metrics = Metrics()
-    events = settings.events or default_url(runs[runs.default].data or "data")
+    events = settings.events or default_url(data or "data")
+    load = partial(_load_again, settings.paths, data)
     backend = Backend(runs, load, EventStore(events), lambda lane, size: metrics.batch.labels(lane).observe(size))
     try:
         with _listen(settings.host, settings.port) as listener:
@@ -127,6 +128,17 @@ def _load(paths: tuple[Path, ...]) -> Runs:
     gc.unfreeze()
     gc.collect()
     gc.freeze()
+    return runs
+
+
+def _load_again(paths: tuple[Path, ...], data: str | None) -> Runs:
+    """Returns the runs, if they are of the data whose events are kept."""
+    runs = _load(paths)
+    found = runs[runs.default].data
+    if found != data:
+        raise ConfigError(
+            f"`RUN` must stay a run of {data}, whose events are served; it is of {found} now. Start anew."
+        )
     return runs
 
 

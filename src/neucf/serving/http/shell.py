@@ -74,7 +74,10 @@ class Shell:
         try:
             refused = self._refused(scope, request_id)
             if refused is None:
-                await self._app(scope, limited(receive), observed)
+                # The server sends no body to HEAD, which is else what GET is
+                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+                await self._app(asked, limited(receive), observed)
+                scope.setdefault("route", asked.get("route"))
             else:
                 await refused(scope, receive, observed)
         except Exception:
