@@ -31,11 +31,13 @@ from neucf.artifacts import (
     write_run,
     writing,
 )
+from neucf.artifacts.monitor import RunMonitor
 from neucf.data.dataset import Dataset, ReadReport
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
 from neucf.errors import ArtifactError, ConfigError, DataError, NotFittedError
 from neucf.models import MODELS, Model
+from neucf.recommender import EpochRecord
 from neucf.training import nets, vae
 
 REPORT = ReadReport(rows=9, duplicates=1, below_threshold=2, below_k_core=0, positives=6)
@@ -648,6 +650,21 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
     holder.join()
     with writing(tmp_path / "run", resume=True) as partial:
         assert load_checkpoint(partial.folder) == {"epoch": 5}
+
+
+@pytest.mark.parametrize("torn", ['{"stage": "fit", "epo', "\0\0\0", "\xff"])
+@pytest.mark.parametrize("epochs", [[3, 4], []])
+def test_a_log_whose_last_line_was_cut_goes_on(tmp_path: Path, torn: str, epochs: list[int]) -> None:
+    fail(tmp_path / "run", OSError(28, "No space left on device"), {"stage": "fit", "state": {"epoch": 2}})
+    whole = [f'{{"stage": "fit", "epoch": {epoch}}}' for epoch in (1, 2)]
+    log = tmp_path / "run.partial" / "log.jsonl"
+    log.write_bytes("\n".join([*whole, torn]).encode("latin-1"))
+    with writing(tmp_path / "run", resume=True) as partial, RunMonitor(partial, "fit", None) as monitor:
+        for epoch in epochs:
+            monitor.epoch(EpochRecord(epoch, 4, 0.5, 0.1, 1.0, 9))
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, *epochs]
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["log.jsonl"]
 
 
 # Requests and checkpoints

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from neucf.artifacts.checkpoint import load_checkpoint, save_checkpoint
-from neucf.artifacts.folder import Partial
+from neucf.artifacts.folder import Partial, sync
 from neucf.artifacts.manifest import LOG
 from neucf.artifacts.writer import finite
 from neucf.recommender import EpochRecord
@@ -38,6 +38,9 @@ class RunMonitor:
         self._log_checked = not partial.resumed
 
     def __enter__(self) -> Self:
+        if self._partial.resumed:
+            # Even where no epoch is left to run, what is published must be whole lines.
+            self._drop_from(float("inf"))
         return self
 
     def __exit__(
@@ -50,11 +53,11 @@ class RunMonitor:
 
     def epoch(self, record: EpochRecord) -> None:
         """Writes a line of the log, and shows the epoch."""
-        log = self._partial.folder / LOG
         if not self._log_checked:
-            self._drop_from(log, record.epoch)
+            self._drop_from(record.epoch)
+            self._log_checked = True
         line = {"stage": self._stage, **{name: getattr(record, name) for name in record.__slots__}}
-        with log.open("a") as file:
+        with (self._partial.folder / LOG).open("a") as file:
             print(json.dumps(finite(line), allow_nan=False), file=file)
         if self._watch is not None:
             self._watch(record)
@@ -79,9 +82,22 @@ class RunMonitor:
         taken = time.monotonic() - start
         self._offered, self._due = None, start + taken + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * taken)
 
-    def _drop_from(self, log: Path, epoch: int) -> None:
-        """Drops the lines of epochs that are about to be run again."""
-        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    def _drop_from(self, epoch: float) -> None:
+        """Drops the lines of epochs that are about to be run again, and what a crash cut."""
+        log = self._partial.folder / LOG
+        if not log.exists():
+            return
+        lines = filter(None, map(_parsed, log.read_text(errors="replace").splitlines()))
         kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
-        log.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._log_checked = True
+        new = log.with_name(f"{LOG}.new")
+        new.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        sync(new)
+        os.replace(new, log)
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
