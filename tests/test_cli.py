@@ -289,6 +289,29 @@ def test_an_interrupted_refit_goes_on_without_the_first_fit(
     ]
 
 
+def test_a_run_stopped_once_trained_is_not_trained_again(
+    clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    # A checkpoint every epoch, as where an epoch takes long.
+    monkeypatch.setattr("neucf.artifacts.monitor.CHECKPOINT_SECONDS", -1.0)
+    monkeypatch.setattr("neucf.artifacts.monitor.CHECKPOINT_SHARE", 0)
+    with monkeypatch.context() as patched:
+        patched.setattr("neucf.fitting.write_run", interrupt)
+        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    log = (tmp_path / "run.partial" / "log.jsonl").read_text()
+    monkeypatch.setattr(TrainingBar, "__call__", interrupt)
+    done = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume")
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "log.jsonl").read_text() == log
+    assert [fit["stage"] for fit in open_run(tmp_path / "run").manifest["fits"]] == ["fit", "refit"]
+    assert not (tmp_path / "run" / "first-fit.json").exists()
+
+
 @pytest.mark.parametrize("left", ["", "[1", "{}"])
 def test_a_first_fit_whose_record_was_cut_is_done_anew(
     left: str, clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from typing import Any
 
 from neucf.artifacts import Partial, Run, claim, open_run, write_run, write_weights
 from neucf.artifacts.curve import draw_curve
+from neucf.artifacts.folder import FIRST_FIT
 from neucf.artifacts.manifest import CURVE, FIRST_WEIGHTS, LOG
 from neucf.artifacts.monitor import RunMonitor, Watch
 from neucf.data.dataset import Dataset
@@ -28,7 +29,6 @@ from neucf.recommender import Monitor
 DEFAULT_SPLIT = "random:0.8/0.1/0.1"
 KS = (10, 20)
 
-FIRST_FIT = "first-fit.json"
 # What generators take.
 MAX_SEED = 2**63 - 1
 
@@ -196,7 +196,6 @@ def fit_into(
         with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)
         fits.append(refit)
-        first_fit.unlink()
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     if plan.metric is not None:

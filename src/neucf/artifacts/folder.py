@@ -18,6 +18,8 @@ from neucf.artifacts.manifest import MANIFEST
 from neucf.errors import ArtifactError, ConfigError
 
 LOCK, REQUEST = ".lock", "request.json"
+# What an unfinished run keeps of its first fit, where it is then trained anew on train and validation.
+FIRST_FIT = "first-fit.json"
 # Times that another process may make or remove a folder between two calls of ours.
 _TRIES = 100
 
@@ -197,7 +199,7 @@ def _publish(partial: Path, run: Path) -> None:
         os.rename(partial, run)
         sync(run.parent)
         # Only now: until the rename a crash leaves an unfinished run that can go on, and nobody else can lock it.
-        for name in (CHECKPOINT, REQUEST, LOCK):
+        for name in (CHECKPOINT, REQUEST, FIRST_FIT, LOCK):
             (run / name).unlink(missing_ok=True)
     finally:
         shutil.rmtree(aside)
