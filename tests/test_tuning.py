@@ -440,19 +440,35 @@ def test_test_can_wait_or_be_missing(tmp_path: Path) -> None:
     assert train_best(MF, DATA, parts, tmp_path / "none", tuned)["metrics"] is None
 
 
-def test_halves_are_opened_once_and_their_weight_is_looked_for(tmp_path: Path) -> None:
-    shapes = {"gmf": {"dim": 4}, "mlp": {"tower": "8-4"}}
-    for name, shape in shapes.items():
-        plan = Plan(name, {**shape, "epochs": 2, "metric": METRIC}, split=MF.split, threads=1, ks=(10,))
-        tuned = Tuned(METRIC, (Trial(0, "complete", {}, 0.1, [], 0.0, None),), {})
-        train_best(plan, DATA, PARTS, tmp_path / name, tuned, on_test=False)
+def train_half(name: str, folder: Path, seed: int = 0) -> None:
+    shape = {"gmf": {"dim": 4}, "mlp": {"tower": "8-4"}}[name]
+    plan = Plan(name, {**shape, "epochs": 2, "metric": METRIC}, split=MF.split, seed=seed, threads=1, ks=(10,))
+    tuned = Tuned(METRIC, (Trial(0, "complete", {}, 0.1, [], 0.0, None),), {})
+    train_best(plan, DATA, PARTS, folder / name, tuned, on_test=False)
+
+
+def joined(folder: Path) -> Plan:
+    for name in ("gmf", "mlp"):
+        train_half(name, folder)
     settings = {"dim": 4, "tower": "8-4", "epochs": 1, "metric": METRIC}
-    plan = replace(MF, model="neumf", settings=settings, halves=(tmp_path / "gmf" / "best", tmp_path / "mlp" / "best"))
+    return replace(MF, model="neumf", settings=settings, halves=(folder / "gmf" / "best", folder / "mlp" / "best"))
+
+
+def test_halves_are_opened_once_and_their_weight_is_looked_for(tmp_path: Path) -> None:
+    plan = joined(tmp_path)
     tuned = study(plan, tmp_path / "neumf", 3)
     assert all("alpha" in trial.settings and "dim" not in trial.settings for trial in tuned.trials)
     record = train_best(plan, DATA, PARTS, tmp_path / "neumf", tuned, on_test=False)
     assert record["config"]["alpha"] == tuned.best.settings["alpha"]
     assert record["valid_metrics"]["metrics"][METRIC]["mean"] == tuned.best.value
+
+
+def test_a_study_goes_on_only_with_the_halves_it_began_with(tmp_path: Path) -> None:
+    plan = joined(tmp_path)
+    study(plan, tmp_path / "neumf", 1)
+    train_half("mlp", tmp_path, seed=1)
+    with pytest.raises(ConfigError, match="asked for something else: `halves` was"):
+        study(plan, tmp_path / "neumf", 2)
 
 
 def test_what_mattered_is_found_and_drawn(tmp_path: Path) -> None:

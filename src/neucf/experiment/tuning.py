@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neucf.artifacts import Run
+from neucf.artifacts.manifest import WEIGHTS
 from neucf.data.dataset import Dataset
 from neucf.data.splits import Split
 from neucf.errors import ConfigError, TrainingError
@@ -108,7 +110,7 @@ def tune(
         "model": plan.model,
         "config": config.model_dump(mode="json", exclude=set(space)),
         "space": {name: str(tunable) for name, tunable in space.items()},
-        "halves": [half.model.config.model_dump(mode="json") for half in halves],
+        "halves": _weights(halves),
         "metric": metric,
         "protocol": plan.protocol,
         "data": data_hash(dataset, parts),
@@ -168,17 +170,21 @@ def train_best(
         The record: settings, fits, `valid_metrics`, and `metrics` on test or None.
     """
     best = tuned_plan(plan, tuned)
-    halves = [half.manifest["files"]["weights.safetensors"]["sha256"] for half in open_halves(plan, parts)]
     record, _ = train_and_judge(
         Path(folder) / BEST,
         best,
         dataset,
         parts,
         label=f"{plan.model}-tuned",
-        fingerprint=mark(best, data_hash(dataset, parts), halves),
+        fingerprint=mark(best, data_hash(dataset, parts), _weights(open_halves(plan, parts))),
         records=Records(Path(folder) / RESULTS),
         more={"trial": tuned.best.number, "settings": tuned.best.settings},
         training=training,
         on_test=on_test,
     )
     return record
+
+
+def _weights(halves: Sequence[Run]) -> list[str]:
+    """Returns the SHA-256 of what each half learnt: at the same path another may have come to stand."""
+    return [half.manifest["files"][WEIGHTS]["sha256"] for half in halves]
