@@ -7,10 +7,12 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from made_up import (
     BROKEN,
@@ -170,6 +172,29 @@ def test_only_what_differs_is_trained_again(tmp_path: Path, monkeypatch: pytest.
     watcher = Watcher()
     execute(recipe, tmp_path, watcher)
     assert watcher.trained == ["popularity, seed 0", "mf, seed 0"]
+
+
+def test_what_is_known_of_the_data_makes_a_run_another(tmp_path: Path) -> None:
+    recipe = write(tmp_path, FULL, POPULARITY)
+    dataset = read_dataset("ml-latest-small")
+    assert dataset.items is not None
+    others = [
+        dataset,
+        replace(dataset, items=dataset.items.with_columns(title=pl.lit("A new title"))),
+        replace(dataset, items=dataset.items.with_columns(genres=pl.lit(["Noir"]))),
+        replace(dataset, items=None),
+        replace(dataset, name="mine"),
+        replace(dataset, settings={**dataset.settings, "min_rating": 4.0}),
+        replace(dataset, below_threshold=dataset.interactions.take(np.array([0]))),
+    ]
+    for other in others:
+        (result,) = run(recipe, other, tmp_path / "out", threads=1)
+        assert not result.reused
+        assert run(recipe, other, tmp_path / "out", threads=1)[0].reused
+        items = open_run(tmp_path / "out" / "popularity-seed0").items
+        assert (None if items is None else items["title"].to_list()) == (
+            None if other.items is None else other.items["title"].to_list()
+        )
 
 
 def test_other_list_lengths_need_no_training(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+import polars as pl
 import pytest
 from pydantic import Field
 from sqlalchemy import event
@@ -426,6 +427,20 @@ def test_the_best_is_trained_as_ever_and_meets_test_once(
     monkeypatch.setattr("neucf.experiment.runs.fit_into", never)
     assert train_best(plan, DATA, PARTS, tmp_path, tuned) == record
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_best_is_trained_anew_where_titles_are_others(tmp_path: Path) -> None:
+    tuned = study(MF, tmp_path, 1)
+    train_best(MF, DATA, PARTS, tmp_path, tuned)
+    ids = DATA.interactions.item_ids.series.alias("item_id")
+    titles = pl.DataFrame(ids).with_columns(title=pl.lit("Film"), year=pl.lit(2000), genres=pl.lit(["Drama"]))
+    other = replace(DATA, items=titles)
+    # The study itself goes on: no trial knows of titles.
+    assert study(MF, tmp_path, 1, data=other).trials == tuned.trials
+    train_best(MF, other, PARTS, tmp_path, tuned)
+    items = open_run(tmp_path / "best").items
+    assert items is not None
+    assert set(items["title"]) == {"Film"}
 
 
 def test_test_can_wait_or_be_missing(tmp_path: Path) -> None:

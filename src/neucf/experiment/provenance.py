@@ -48,6 +48,23 @@ def data_hash(dataset: Dataset, parts: Split) -> str:
     return digest.hexdigest()
 
 
+def kept_hash(dataset: Dataset, parts: Split) -> str:
+    """Returns the SHA-256 over all that a run keeps of a data set: items, name and threshold bear on no training.
+
+    Args:
+        dataset: What `data_hash` takes, and its rows that are no part of a split.
+        parts: Its split.
+    """
+    digest = hashlib.sha256(data_hash(dataset, parts).encode())
+    for part in (dataset.below_threshold, dataset.below_k_core):
+        digest.update(part.sha256().encode())
+    digest.update(f"{dataset.name!r} {dataset.settings.get('min_rating')!r}\n".encode())
+    if dataset.items is not None:
+        for row in dataset.items.select("item_id", "title", "year", "genres").iter_rows():
+            digest.update(f"{row!r}\n".encode())
+    return digest.hexdigest()
+
+
 @cache
 def commit() -> str | None:
     """Returns the commit of a neucf that runs from a clone, `-dirty` if changed since; None where it does not."""

@@ -14,7 +14,7 @@ from neucf.data.splits import Split
 from neucf.data.splitting import split
 from neucf.errors import ConfigError, TrainingError
 from neucf.experiment.budget import Budget
-from neucf.experiment.provenance import data_hash
+from neucf.experiment.provenance import kept_hash
 from neucf.experiment.recipe import ModelTable, Recipe, run_name, study_name
 from neucf.experiment.records import RESULTS, Records, Result
 from neucf.experiment.runs import Training, explain, header, made_folder, mark, per_user_of, train_and_judge, unseen
@@ -70,7 +70,7 @@ def run(
         recipe=recipe,
         dataset=dataset,
         parts=parts,
-        data=data_hash(dataset, parts),
+        data=kept_hash(dataset, parts),
         out=folder,
         device=device,
         threads=threads,

@@ -38,7 +38,7 @@ def unseen(name: str, metric: str | None) -> AbstractContextManager[Watch | None
 
 
 def mark(plan: Plan, data: str, halves: Sequence[str] = ()) -> str:
-    """Returns the fingerprint of a run: of its plan, the hash of its data, and the fingerprints of its halves."""
+    """Returns the fingerprint of a run: of its plan, `kept_hash` of its data, and what tells its halves apart."""
     return fingerprint(
         {
             "model": plan.model,

@@ -13,7 +13,7 @@ from neucf.data.dataset import Dataset
 from neucf.data.splits import Split
 from neucf.errors import ConfigError, TrainingError
 from neucf.experiment.budget import Budget
-from neucf.experiment.provenance import data_hash
+from neucf.experiment.provenance import data_hash, kept_hash
 from neucf.experiment.records import RESULTS, Records
 from neucf.experiment.runs import Training, made_folder, mark, train_and_judge, unseen
 from neucf.experiment.studies import Trial, opened, require_optuna
@@ -176,7 +176,7 @@ def train_best(
         dataset,
         parts,
         label=f"{plan.model}-tuned",
-        fingerprint=mark(best, data_hash(dataset, parts), _weights(open_halves(plan, parts))),
+        fingerprint=mark(best, kept_hash(dataset, parts), _weights(open_halves(plan, parts))),
         records=Records(Path(folder) / RESULTS),
         more={"trial": tuned.best.number, "settings": tuned.best.settings},
         training=training,
