@@ -115,6 +115,19 @@ def test_a_model_that_failed_on_a_split_is_compared_on_the_others(tmp_path: Path
     assert (mf.against, mf.holm_p_value) == ({}, None)
 
 
+def test_where_the_reference_failed_nothing_is_said_to_be_compared(tmp_path: Path) -> None:
+    recipe = write(tmp_path, COMPARED + BEST, POPULARITY, MF, MF_WIDE)
+    failed = Result("popularity", "popularity", 0, error="No luck.")
+    boards = {
+        seed: Leaderboard.of(recipe.on_split(seed), [failed, result("mf", 0.2, 0.1), result("mf-wide", 0.1, 0.2)])
+        for seed in (1, 2)
+    }
+    assert SplitTable.of(recipe, boards, 8, 1).footnotes == [
+        "popularity failed; nothing was compared.",
+        "factors: the best on validation, chosen on each split anew: mf 2.",
+    ]
+
+
 def test_every_split_is_a_study_of_its_own_and_is_taken_over(tmp_path: Path, neucf: Call) -> None:
     write(tmp_path, COMPARED + BEST, POPULARITY, MF, MF_WIDE)
     command = ("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1, "--split-seeds")

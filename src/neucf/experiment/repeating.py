@@ -113,6 +113,8 @@ class SplitTable:
             f"Holm: corrected for all {sum(row.holm_p_value is not None for row in self.rows)} rows compared. "
             f"{metric_title(self.primary)} was declared beforehand; other metrics are exploratory.",
         ]
+        if not splits:  # the reference differs by 0 from itself wherever it ended
+            notes = [f"{self.reference} failed; nothing was compared."]
         for row in self.rows:
             times = Counter(row.chosen.values())
             if times and set(times) != {row.label}:
