@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from neucf.artifacts import open_run
+from neucf.artifacts import load_checkpoint, open_run, save_checkpoint
 from neucf.cli.progress import TrainingBar
 
 # Positives from 4 on: ann a b, bob a b d, cid a d, dee none; so a 3, b 2, d 2, c 0, e 0.
@@ -287,6 +287,32 @@ def test_an_interrupted_refit_goes_on_without_the_first_fit(
     assert stages == [("fit", epoch) for epoch in range(1, 5)] + [
         ("refit", epoch) for epoch in range(1, fits[0]["epochs"][0] + 1)
     ]
+
+
+@pytest.mark.parametrize(("stop", "stage"), [(2, 0), (6, 1)])
+def test_the_seconds_of_earlier_sittings_count(
+    stop: int, stage: int, clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
+    seen = []
+
+    def interrupt(_: TrainingBar, record: Any) -> None:
+        seen.append(record.epoch)
+        if len(seen) == stop:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBar, "__call__", interrupt)
+        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    left = load_checkpoint(tmp_path / "run.partial")
+    assert left is not None
+    assert left["seconds"] > 0
+    save_checkpoint(tmp_path / "run.partial", {**left, "seconds": 1000.0})
+    done = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume")
+    assert done.code == 0, done.err
+    seconds = [fit["seconds"] for fit in open_run(tmp_path / "run").manifest["fits"]]
+    assert 1000 < seconds.pop(stage) < 1100
+    assert 0 < seconds.pop() < 100
 
 
 def test_a_run_stopped_once_trained_is_not_trained_again(

@@ -181,6 +181,7 @@ def fit_into(
         known = (parts.valid, parts.valid_history)
         with RunMonitor(partial, "fit", watch) as monitor:
             model, fit = fit_model(plan, "fit", parts.train, known, halves=first_halves, monitor=monitor)
+        fit = _of_all_sittings(fit, monitor)
         metrics = {"valid": None}
         if parts.valid is not None:
             evaluation = evaluate(model, parts, "valid", plan.protocol, plan.ks, seed=plan.seed, threads=plan.threads)
@@ -195,7 +196,7 @@ def fit_into(
         refitted = [half.model for half in halves]
         with RunMonitor(partial, "refit", watch) as monitor:
             model, refit = fit_model(plan, "refit", whole, halves=refitted, stop_at=fit["epochs"], monitor=monitor)
-        fits.append(refit)
+        fits.append(_of_all_sittings(refit, monitor))
 
     manifest = {**asked, "device": plan.device, "threads": plan.threads, "fits": fits, "metrics": metrics}
     if plan.metric is not None:
@@ -211,6 +212,11 @@ def _read_first(file: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     except (OSError, ValueError):
         return None
     return fit, metrics
+
+
+def _of_all_sittings(fit: dict[str, Any], monitor: RunMonitor) -> dict[str, Any]:
+    """Returns what the manifest says of a fit, with the seconds of the sittings that it goes on from."""
+    return {**fit, "seconds": round(fit["seconds"] + monitor.seconds_before, 3)}
 
 
 def open_halves(plan: Plan, parts: Split) -> list[Run]:

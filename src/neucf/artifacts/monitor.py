@@ -29,12 +29,16 @@ class RunMonitor:
         partial: The folder in the making.
         stage: What the log calls the fit.
         watch: Called after each epoch.
+
+    Attributes:
+        seconds_before: What earlier sittings took to come to the checkpoint that the fit goes on from.
     """
 
     def __init__(self, partial: Partial, stage: str, watch: Watch | None) -> None:
         self._partial, self._stage, self._watch = partial, stage, watch
         self._offered: Mapping[str, Any] | None = None
-        self._due = time.monotonic() + CHECKPOINT_SECONDS
+        self.seconds_before, self._start = 0.0, time.monotonic()
+        self._due = self._start + CHECKPOINT_SECONDS
         self._log_checked = not partial.resumed
 
     def __enter__(self) -> Self:
@@ -64,21 +68,23 @@ class RunMonitor:
 
     def checkpoint(self, state: Mapping[str, Any]) -> None:
         """Keeps a checkpoint now and then, and the last one offered if training stops."""
-        self._offered = state
+        seconds = self.seconds_before + time.monotonic() - self._start
+        self._offered = {"stage": self._stage, "seconds": seconds, "state": state}
         if time.monotonic() > self._due:
-            self._save(state)
+            self._save(self._offered)
 
     def resume(self) -> Mapping[str, Any] | None:
         """Returns this stage's checkpoint in a resumed folder."""
         saved = load_checkpoint(self._partial.folder) if self._partial.resumed else None
         if saved is None or saved["stage"] != self._stage:
             return None
+        self.seconds_before = saved.get("seconds", 0.0)
         state: Mapping[str, Any] = saved["state"]
         return state
 
-    def _save(self, state: Mapping[str, Any]) -> None:
+    def _save(self, offered: Mapping[str, Any]) -> None:
         start = time.monotonic()
-        save_checkpoint(self._partial.folder, {"stage": self._stage, "state": state})
+        save_checkpoint(self._partial.folder, offered)
         taken = time.monotonic() - start
         self._offered, self._due = None, start + taken + max(CHECKPOINT_SECONDS, CHECKPOINT_SHARE * taken)
 
