@@ -218,8 +218,10 @@ class EventStore:
         self._log_holds_erased = True
         with self._writes() as connection:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={round(1000 * patience)}")
-            (is_busy, *_) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
+            try:
+                (is_busy, *_) = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
         self._log_holds_erased = bool(is_busy)
 
     @contextmanager
