@@ -23,13 +23,12 @@ from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Known, Mask, matrix
 from neucf.serving.new_items import place_new_items
 from neucf.serving.ranking import Ranked, Ranker, Wanted
+from neucf.serving.reasons import reasons
 from neucf.serving.search import Catalogue
 
 if TYPE_CHECKING:
     import polars as pl
 
-# Liked items named as reasons of one suggestion, at most.
-NUM_REASONS = 3
 # Items whose titles are kept at hand.
 _REMEMBERED = 1 << 15
 
@@ -253,25 +252,16 @@ class Service:
         self, items: IntArray, scores: npt.NDArray[np.float32], liked: IntArray | None = None
     ) -> tuple[RecommendedItem, ...]:
         items, scores = items[items >= 0], scores[items >= 0]
-        reasons = self._reasons(items, np.empty(0, np.int32) if liked is None else liked)
-        new = np.zeros(len(items), np.bool_) if self._placed is None else self._placed[items]
-        rows = zip(scores.tolist(), reasons, new, self._details(items), strict=True)
-        return tuple(
-            RecommendedItem(score=score, because=because, placed="genres" if new else None, **detail)
-            for score, because, new, detail in rows
+        because = (
+            tuple(map(self._name, liked_items))
+            for liked_items in reasons(self.model, items, np.empty(0, np.int32) if liked is None else liked)
         )
-
-    def _reasons(self, items: IntArray, liked: IntArray) -> list[tuple[NamedItem, ...]]:
-        """Returns the liked items (L,) that speak most for each of items (K,), the strongest first."""
-        affinities = self.model.affinities(liked, items) if len(liked) and len(items) else None
-        if affinities is None:
-            return [()] * len(items)
-        # Unmasked, a liked item may be suggested, and is no reason for itself
-        affinities = np.where(liked[:, None] == items, np.float32(-np.inf), affinities)
-        strongest = _strongest(affinities.T, NUM_REASONS)
-        speaks = np.take_along_axis(affinities.T, strongest, 1) > 0
-        reasons = zip(liked[strongest].tolist(), speaks.sum(1).tolist(), strict=True)
-        return [tuple(self._name(item) for item in row[:count]) for row, count in reasons]
+        new = np.zeros(len(items), np.bool_) if self._placed is None else self._placed[items]
+        rows = zip(scores.tolist(), because, new, self._details(items), strict=True)
+        return tuple(
+            RecommendedItem(score=score, because=why, placed="genres" if is_new else None, **detail)
+            for score, why, is_new, detail in rows
+        )
 
     def _details(self, items: IntArray) -> list[Mapping[str, Any]]:
         """Returns item_id and, where known, title, year and genres of items (B,)."""
@@ -288,18 +278,6 @@ def _detail(item_ids: Vocabulary, items: pl.DataFrame | None, item: int) -> Mapp
 def _name(detail: Callable[[int], Mapping[str, Any]], item: int) -> NamedItem:
     each = detail(item)
     return NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
-
-
-def _strongest(affinities: npt.NDArray[np.float32], count: int) -> IntArray:
-    """Returns the places (K, count) of the greatest in each row (K, L), the greatest first; of equals, the first."""
-    left = np.array(affinities, order="C")
-    rows = np.arange(len(left))
-    places = np.empty((len(left), min(count, left.shape[1])), np.int64)
-    # A sort of all would take ten times as long.
-    for place in range(places.shape[1]):
-        places[:, place] = left.argmax(1)
-        left[rows, places[:, place]] = -np.inf
-    return places
 
 
 def _plain(external: Any) -> Any:
