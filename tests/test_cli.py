@@ -229,6 +229,21 @@ def test_refit_trains_on_train_and_validation_up_to_the_epoch_chosen(
     assert again["metrics"]["ndcg@20"]["mean"] == opened.manifest["metrics"]["valid"]["metrics"]["ndcg@20"]["mean"]
 
 
+def interrupted(after: int, monkeypatch: pytest.MonkeyPatch, train: Callable[[], Any]) -> list[int]:
+    """Interrupts a training once it has shown so many epochs, and returns these."""
+    seen: list[int] = []
+
+    def interrupt(_: TrainingBar, record: Any) -> None:
+        seen.append(record.epoch)
+        if len(seen) == after:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBar, "__call__", interrupt)
+        assert train().code == 130
+    return seen
+
+
 def test_an_interrupted_training_resumes_to_the_same_weights(
     clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,16 +280,7 @@ def test_an_interrupted_refit_goes_on_without_the_first_fit(
     assert neucf("train", clusters, "--out", tmp_path / "whole", *settings).code == 0
     fits = open_run(tmp_path / "whole").manifest["fits"]
     assert fits[0]["epochs"][0] >= 2
-    seen = []
-
-    def interrupt(_: TrainingBar, record: Any) -> None:
-        seen.append(record.epoch)
-        if len(seen) == 6:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingBar, "__call__", interrupt)
-        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    seen = interrupted(6, monkeypatch, lambda: neucf("train", clusters, "--out", tmp_path / "run", *settings))
     assert seen == [1, 2, 3, 4, 1, 2]
     assert neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume").code == 0
     whole, resumed = open_run(tmp_path / "whole"), open_run(tmp_path / "run")
@@ -294,16 +300,7 @@ def test_the_seconds_of_earlier_sittings_count(
     stop: int, stage: int, clusters: Path, tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
-    seen = []
-
-    def interrupt(_: TrainingBar, record: Any) -> None:
-        seen.append(record.epoch)
-        if len(seen) == stop:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingBar, "__call__", interrupt)
-        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    interrupted(stop, monkeypatch, lambda: neucf("train", clusters, "--out", tmp_path / "run", *settings))
     left = load_checkpoint(tmp_path / "run.partial")
     assert left is not None
     assert left["seconds"] > 0
@@ -344,16 +341,7 @@ def test_a_first_fit_whose_record_was_cut_is_done_anew(
 ) -> None:
     settings = ("--model", "mf", "--refit", "--set", "dim=4", "--set", "epochs=4", "--set", "lr=0.05", "--threads", 1)
     assert neucf("train", clusters, "--out", tmp_path / "whole", *settings).code == 0
-    seen = []
-
-    def interrupt(_: TrainingBar, record: Any) -> None:
-        seen.append(record.epoch)
-        if len(seen) == 6:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainingBar, "__call__", interrupt)
-        assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 130
+    interrupted(6, monkeypatch, lambda: neucf("train", clusters, "--out", tmp_path / "run", *settings))
     (tmp_path / "run.partial" / "first-fit.json").write_text(left)
     done = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume")
     assert done.code == 0, done.err

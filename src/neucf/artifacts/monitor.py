@@ -93,7 +93,7 @@ class RunMonitor:
         log = self._partial.folder / LOG
         if not log.exists():
             return
-        lines = filter(None, map(_parsed, log.read_text(errors="replace").splitlines()))
+        lines = filter(None, map(parsed_row, log.read_text(errors="replace").splitlines()))
         kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
         new = log.with_name(f"{LOG}.new")
         new.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -101,7 +101,8 @@ class RunMonitor:
         os.replace(new, log)
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def parsed_row(line: str) -> dict[str, Any] | None:
+    """Returns the JSON object of a line; None where it holds none, as where a crash cut it."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError):

@@ -86,8 +86,8 @@ def _options(
 
 def main() -> None:
     """Runs a command and exits: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."""
-    # Torch's threads spin while they wait for one another, 150 times as long unless told: where other work wants the
-    # cores, training then takes twice as long (docs/results.md). Read when torch loads.
+    # Torch's threads spin while they wait for one another: where other work wants the cores, training by those that
+    # spin for less takes half to two thirds of the time (docs/results.md). Read when torch loads.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:

@@ -38,6 +38,8 @@ _MAGIC = {
 _SEPARATORS = ("::", "\t", ",", ";", "|")
 # Polars takes separators of one byte; no text holds this one.
 _STAND_IN = "\x1f"
+# Bytes by which a header line is told.
+_SAMPLE = 1 << 16
 
 
 def bytes_of(path: Path) -> bytes:
@@ -95,6 +97,9 @@ class TextFile:
         self.sep = _separator(sep, first)
         # Only comma and semicolon files quote; elsewhere a quotation mark belongs to the text.
         self._quoted = self.sep in ",;" and b'"' in self._content
+        # Most files have no blank beside a separator, and need no look at each field.
+        edges = (f"{self.sep} ", f" {self.sep}", "\n ", " \n", " \r\n")
+        self._padded = self.sep != " " and any(edge.encode() in self._content for edge in edges)
         fields = [field.strip() for field in next(self._split(first), (1, [""]))[1]]
         self.has_header = not all(map(_is_number, fields)) if header is None else header
         positions = map(str, range(1, len(fields) + 1))
@@ -108,10 +113,10 @@ class TextFile:
 
     def looks_headed(self) -> bool:
         """Whether the first line names something that is a number in each of the next hundred rows."""
-        start = text_of(self._path)[: 1 << 16]
-        first, *rows = (fields for _, fields in islice(self._split(start), 101) if not self._is_blank(fields))
-        if len(start) == 1 << 16:
-            rows = rows[:-1]
+        content = self._content or b""
+        start = content if len(content) < _SAMPLE else content[:_SAMPLE].rpartition(b"\n")[0]
+        records = islice(self._split(text_of(self._path, start)), 101)
+        first, *rows = (fields for _, fields in records if not self._is_blank(fields))
         below = zip(*rows, strict=False)
         return any(
             not _is_number(name) and all(map(_is_number, values)) for name, values in zip(first, below, strict=False)
@@ -146,8 +151,6 @@ class TextFile:
     def _read(self) -> pl.DataFrame:
         content = bytes_of(self._path) if self._content is None else self._content
         self._content = None
-        edges = (f"{self.sep} ", f" {self.sep}", "\n ", " \n", " \r\n")
-        self._padded = self.sep != " " and any(edge.encode() in content for edge in edges)
         separator = self.sep
         if len(separator) > 1:
             content, separator = content.replace(separator.encode(), _STAND_IN.encode()), _STAND_IN

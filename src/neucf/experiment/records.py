@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from neucf.artifacts.monitor import parsed_row
 from neucf.experiment.per_user import PerUser
 
 RESULTS = "results.jsonl"
@@ -60,7 +61,7 @@ class Records:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._rows: list[dict[str, Any]] = [row for line in _lines(file) if (row := _parsed(line)) is not None]
+        self._rows: list[dict[str, Any]] = [row for line in _lines(file) if (row := parsed_row(line)) is not None]
 
     def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """Returns the latest line that ended well and has all these values."""
@@ -80,11 +81,3 @@ class Records:
 
 def _lines(file: Path) -> list[str]:
     return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None
