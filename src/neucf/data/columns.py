@@ -30,7 +30,7 @@ USUAL_NAMES = {
     }.items()
 }
 # Rows a join takes, and entries a table of ids may always have.
-_BLOCK, _ROOM = 1 << 24, 1 << 20
+_BLOCK, _ROOM = 1 << 21, 1 << 20
 _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 
@@ -144,13 +144,14 @@ def encode(ids: pl.Series) -> tuple[IntArray, pl.Series]:
     """Returns the index (N,) int32 of each id in order of first appearance, and the distinct ids as texts."""
     if COMPILED and ids.dtype.is_integer() and len(ids) and _span(ids) <= max(len(ids), _ROOM):
         return _encode_dense(ids)
-    distinct = ids.unique(maintain_order=True)
+    # By hashes: no Python object per row, and no sort over texts; in blocks, as each step holds several columns.
+    blocks = [ids[start : start + _BLOCK] for start in range(0, len(ids), _BLOCK)]
+    distinct = pl.concat([block.unique(maintain_order=True) for block in blocks]).unique(maintain_order=True)
     own = pl.DataFrame({"id": distinct, "index": np.arange(len(distinct), dtype=np.int32)})
     indices = np.empty(len(ids), np.int32)
-    # Hash joins: no Python object per row, and no sort over texts; in blocks, as a join holds several columns.
-    for start in range(0, len(ids), _BLOCK):
-        block = pl.DataFrame({"id": ids[start : start + _BLOCK]})
-        indices[start : start + _BLOCK] = block.join(own, on="id", how="left", maintain_order="left")["index"]
+    for start, block in zip(range(0, len(ids), _BLOCK), blocks, strict=True):
+        joined = pl.DataFrame({"id": block}).join(own, on="id", how="left", maintain_order="left")
+        indices[start : start + _BLOCK] = joined["index"]
     return indices, distinct.cast(pl.String)
 
 

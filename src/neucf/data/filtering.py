@@ -1,32 +1,26 @@
-"""Filtering: repeated pairs merged, then the k-core; the threshold between them is one comparison."""
+"""Filtering: which rows stay of repeated pairs, then of the k-core; the threshold between them is one comparison."""
 
 from __future__ import annotations
-
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from neucf.data.columns import Columns
-from neucf.data.vocabulary import IntArray
+from neucf.data.vocabulary import FloatArray, IntArray
 
 Mask = npt.NDArray[np.bool_]
 
 
-def merge(
-    columns: Columns, parts: npt.NDArray[np.int8] | None = None, *, count: bool = False
-) -> tuple[Columns, npt.NDArray[np.int8] | None]:
-    """Keeps one row of each (user, item) pair: the latest in time, the later in the file where times are equal.
+def latest(columns: Columns, *, count: bool = False) -> tuple[Mask, FloatArray | None]:
+    """Finds one row of each (user, item) pair: the latest in time, the later in the file where times are equal.
 
     Args:
         columns: N rows.
-        parts: (N,) the part of each row, or None.
-        count: Set each weight to the number of rows the pair had.
+        count: Make each weight the number of rows that the pair has.
 
     Returns:
-        The remaining rows in file order, each with its own values, and their parts.
+        (N,) which rows these are, and the weights (N,) or None.
     """
     keys = columns.users.astype(np.int64) * len(columns.item_ids) + columns.items
     weights = np.ones(len(keys)) if count else columns.weights
@@ -43,19 +37,7 @@ def merge(
         remains[rows[~last]] = False
         if count and weights is not None:
             weights[rows[last]] = np.diff(np.flatnonzero(last), prepend=-1)
-
-    def left(column: Any) -> Any:
-        return column if column is None or remains.all() else column[remains]
-
-    merged = replace(
-        columns,
-        users=left(columns.users),
-        items=left(columns.items),
-        ratings=left(columns.ratings),
-        weights=left(weights),
-        timestamps=left(columns.timestamps),
-    )
-    return merged, left(parts)
+    return remains, weights
 
 
 def among(values: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> Mask:

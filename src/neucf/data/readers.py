@@ -17,7 +17,7 @@ import polars as pl
 from neucf.data.catalog import CATALOG
 from neucf.data.columns import ColumnNames, Columns, vocabulary
 from neucf.data.dataset import Dataset, ReadReport
-from neucf.data.filtering import core, merge
+from neucf.data.filtering import core, latest
 from neucf.data.grouped import TEST, TRAIN, Loaded, codes
 from neucf.data.interactions import Interactions
 from neucf.data.joining import join_events
@@ -100,21 +100,22 @@ def read_dataset(
     if events is not None:
         loaded, events_unknown = join_events(loaded, events, min_rating)
 
-    rows = len(loaded.columns.users)
-    columns, parts = merge(loaded.columns, loaded.parts, count=weight == "count")
-    everything = _interactions(columns)
-    positive = np.ones(len(everything), bool)
+    columns, parts = loaded.columns, loaded.parts
+    remains, weights = latest(columns, count=weight == "count")
+    everything = _interactions(replace(columns, weights=weights))
+    positive = remains.copy()
     if min_rating is not None and columns.ratings is not None:
-        positive = columns.ratings >= min_rating
+        positive &= columns.ratings >= min_rating
     kept = positive
     if k_core is not None:
         kept = positive.copy()
         kept[positive] = core(columns.users[positive], columns.items[positive], k_core)
+    # Masks, and each row copied at most once: a copy without the repeated rows would take as much memory as all
     interactions = everything if kept.all() else everything.take(kept)
     report = ReadReport(
-        rows=rows,
-        duplicates=rows - len(everything),
-        below_threshold=int((~positive).sum()),
+        rows=len(remains),
+        duplicates=int((~remains).sum()),
+        below_threshold=int((remains & ~positive).sum()),
         below_k_core=int((positive & ~kept).sum()),
         positives=len(interactions),
         negatives_positive=loaded.negatives_positive,
@@ -125,12 +126,15 @@ def read_dataset(
     fixed = None
     if parts is not None and k_core is None:
         fixed = Split(
-            everything.take(parts == TRAIN), None, everything.take(parts == TEST), candidates=loaded.candidates
+            everything.take(remains & (parts == TRAIN)),
+            None,
+            everything.take(remains & (parts == TEST)),
+            candidates=loaded.candidates,
         )
     return Dataset(
         name=name,
         interactions=interactions,
-        below_threshold=everything.take(~positive),
+        below_threshold=everything.take(remains & ~positive),
         below_k_core=everything.take(positive & ~kept),
         items=in_order(loaded.items, everything.item_ids.series),
         fixed=fixed,
