@@ -24,6 +24,10 @@ from neucf.recommender import Monitor
 
 # Rows and columns that the inversion eliminates at once: enough for the processor to be busy, not waiting for memory.
 _BLOCK = 512
+# Rows of the Gram matrix a thread holds as a sparse matrix on their way.
+_GRAM_ROWS = 32
+# Bytes that a matrix product packs its factors into, a thread.
+_PACKED = 8 << 20
 
 
 class EASEConfig(Config):
@@ -62,9 +66,9 @@ class EASE(Linear):
         """
         del valid, seed, device, monitor
         items = np.unique(train.items)
-        # The matrix, and beside it the panels of one elimination.
+        # The matrix, and beside it the panels of one elimination, what threads multiply by, and the interactions.
         check_memory(
-            4 * len(items) * (len(items) + 3 * _BLOCK),
+            4 * len(items) * (len(items) + 4 * _BLOCK) + num_threads(threads) * _PACKED + 36 * len(train),
             f"ease over {len(items):,} items",
             "Keep fewer items (--k-core), or take slim or item-knn, which need only what the interactions take.",
         )
@@ -119,7 +123,7 @@ def _gram(rows: csr_array, threads: int | None) -> npt.NDArray[np.float32]:
     def fill(block: slice) -> None:
         (columns[block] @ rows).toarray(out=gram[block])
 
-    spread(fill, slices(0, len(gram), _BLOCK), num_threads(threads))
+    spread(fill, slices(0, len(gram), _GRAM_ROWS), num_threads(threads))
     return gram
 
 
