@@ -26,7 +26,7 @@ BETAS = (0.8, 0.95)
 POOL = 256
 # Positives whose people are optimised together: what a step touches then stays in a core's cache.
 TILE_POSITIVES = 4096
-# Products of a matrix done in the time of one apart from it.
+# Products that a matrix multiplication does in the time of one done alone.
 GRID_GAIN = 16
 
 

@@ -18,7 +18,7 @@ from neucf.models.config import Config, Tunable
 from neucf.models.linear import Linear, Scores, inverse
 from neucf.recommender import Monitor
 
-# Of the largest singular value: a search by squares in float32 tells no less from 0.
+# Share of the largest singular value below which one is not told from 0: the search goes by their squares, in float32.
 _NEGLIGIBLE = np.sqrt(np.finfo(np.float32).eps)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neucf.data.interactions import Interactions
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
+from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, raw, rows_of, unit
 
 
 class GMFConfig(CosineConfig):
@@ -48,9 +48,12 @@ class GMFNet(Net):
         self.h = nn.Parameter(torch.ones(config.dim), requires_grad=config.h != "ones")
         self.bias = nn.Parameter(torch.zeros(1), requires_grad=config.bias)
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[EmbeddingTable]:
         """Returns the user table and the item table."""
-        return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+        return [
+            EmbeddingTable(self.user_embedding, "user", self.reg),
+            EmbeddingTable(self.item_embedding, "item", self.reg),
+        ]
 
     def parts(self) -> Parts | None:
         """Returns the tables, h and the bias; None for cosines, whose lengths depend on whole rows."""

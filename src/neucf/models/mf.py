@@ -16,7 +16,7 @@ from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.training.losses import LossName
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, unit
+from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, raw, rows_of, unit
 from neucf.training.optimizers import OptimizerName
 
 
@@ -38,13 +38,13 @@ class MFNet(Net):
         self.item_embedding = embedding(num_items, *shape)
         self.item_bias = nn.Embedding(num_items, 1, _weight=torch.zeros(num_items, 1)) if config.bias else None
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[EmbeddingTable]:
         """Returns the user table, the item table and, if any, the item bias."""
         tables = [
-            Table(self.user_embedding, "user", self.reg),
-            Table(self.item_embedding, "item", self.reg),
+            EmbeddingTable(self.user_embedding, "user", self.reg),
+            EmbeddingTable(self.item_embedding, "item", self.reg),
         ]
-        return tables if self.item_bias is None else [*tables, Table(self.item_bias, "item", self.reg)]
+        return tables if self.item_bias is None else [*tables, EmbeddingTable(self.item_bias, "item", self.reg)]
 
     def parts(self) -> Parts | None:
         """Returns the tables; None for cosines, whose lengths depend on whole rows."""

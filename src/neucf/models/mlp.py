@@ -17,7 +17,7 @@ from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
 from neucf.recommender import to_numpy
-from neucf.training.nets import Net, Parts, Table, embedding, rows_of, uniform
+from neucf.training.nets import EmbeddingTable, Net, Parts, embedding, rows_of, uniform
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
@@ -135,9 +135,12 @@ class MLPNet(Net):
         self.h = nn.Parameter(uniform(torch.empty(last), bound, generator))
         self.bias = nn.Parameter(torch.zeros(1))
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[EmbeddingTable]:
         """Returns the user table and the item table."""
-        return [Table(self.user_embedding, "user", self.reg), Table(self.item_embedding, "item", self.reg)]
+        return [
+            EmbeddingTable(self.user_embedding, "user", self.reg),
+            EmbeddingTable(self.item_embedding, "item", self.reg),
+        ]
 
     def parts(self) -> Parts | None:
         """Returns the tables and the layers; None under dropout."""

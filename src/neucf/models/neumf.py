@@ -19,7 +19,7 @@ from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import temperature_for
-from neucf.training.nets import Net, Parts, Table, all_rows, embedding, raw, rows_of, uniform, unit
+from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, raw, rows_of, uniform, unit
 
 
 class NeuMFConfig(CosineConfig):
@@ -34,7 +34,7 @@ class NeuMFConfig(CosineConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="Share of hidden activations dropped while training.")
     h: Literal["free", "clipped"] = Field("clipped", description="GMF's output weights: learnt, or held within -1..1.")
     lr: float = Field(0.002, gt=0, description="Learning rate.")
-    # By cosines only what the rate is of a row's length counts: the tower wants a lower rate than the cosines do
+    # A cosine moves by the rate over its row's length: short rows let the rate be as low as the tower wants it
     init_std: float = Field(0.01, ge=0, description="Deviation of `init=normal`.")
     reg_mlp: Annotated[float, Tunable(3e-3, 0.3, log=True)] = Field(
         0.1, ge=0, description="L2 strength on the MLP embeddings a step touches."
@@ -81,13 +81,13 @@ class NeuMFNet(Net):
         uniform(self.h.data[config.dim :], bound, generator)
         self.bias = nn.Parameter(torch.zeros(1))
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[EmbeddingTable]:
         """Returns the four embedding tables."""
         return [
-            Table(self.gmf_user_embedding, "user", self.reg),
-            Table(self.gmf_item_embedding, "item", self.reg),
-            Table(self.mlp_user_embedding, "user", self.reg_mlp),
-            Table(self.mlp_item_embedding, "item", self.reg_mlp),
+            EmbeddingTable(self.gmf_user_embedding, "user", self.reg),
+            EmbeddingTable(self.gmf_item_embedding, "item", self.reg),
+            EmbeddingTable(self.mlp_user_embedding, "user", self.reg_mlp),
+            EmbeddingTable(self.mlp_item_embedding, "item", self.reg_mlp),
         ]
 
     def parts(self) -> Parts | None:

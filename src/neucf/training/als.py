@@ -68,7 +68,6 @@ class AlsEngine:
     """
 
     name = "compiled-als" if COMPILED else "numpy-als"
-    num_skipped_users = 0
 
     def __init__(
         self,

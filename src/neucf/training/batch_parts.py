@@ -15,7 +15,7 @@ from neucf.kernels.ncf import Places, Values
 from neucf.kernels.sampling import compact
 from neucf.kernels.tower import padded
 from neucf.training.batch_state import Buffers, Floats, Ints
-from neucf.training.nets import Parts, Table
+from neucf.training.nets import EmbeddingTable, Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _through_first_layer(side: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
     return slopes.T @ table
 
 
-def _array(table: Table) -> Floats:
+def _array(table: EmbeddingTable) -> Floats:
     array: Floats = table.embedding.weight.detach().numpy()
     return array
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from neucf.data.interactions import Interactions
 from neucf.kernels.ncf import Slopes
 from neucf.kernels.tower import padded
-from neucf.training.nets import Parts, Table
+from neucf.training.nets import EmbeddingTable, Parts
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ class Buffers:
             user_counts=self.user_counts[0], item_counts=self.item_counts[thread],
         )  # fmt: skip
 
-    def of_table(self, parts: Parts, table: Table) -> Floats:
+    def of_table(self, parts: Parts, table: EmbeddingTable) -> Floats:
         """Returns a table's gradients (T, R, D)."""
         if parts.product and table.embedding is parts.product[0].embedding:
             return self.p[None]

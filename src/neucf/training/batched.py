@@ -73,15 +73,13 @@ class BatchedEngine:
         self.batch_size, self.lazy, self.reg_weights = batch_size, lazy, reg_weights
         self.seed, self.threads, self.steps = seed, threads, 0
         self.num_users, self.num_items = train.num_users, train.num_items
-        self.num_skipped_users = sampler.num_skipped_users
         self.users = train.users[sampler.eligible].astype(np.int64)
         self.items = train.items[sampler.eligible].astype(np.int64)
         self.by_user = np.argsort(self.users, kind="stable")
         self.log_q = sampler.log_q(sampler.count).numpy()
         self.work = Buffers(parts, train, threads)
         tables = [table.embedding.weight for table in net.tables()]
-        held = {id(table) for table in tables}
-        self.weights = [weight for weight in net.parameters() if weight.requires_grad and id(weight) not in held]
+        self.weights = net.weights()
         self.moments = [Moments(parameter) for parameter in [*tables, *self.weights]]
 
     @property

@@ -20,8 +20,9 @@ from neucf.training.catalogue_loss import (
 )
 from neucf.training.engines import State, diverged
 from neucf.training.nets import Net
-from neucf.training.optimizers import OptimizerName, load_portable, make_optimizers, portable, set_rate
+from neucf.training.optimizers import OptimizerName, load_state, make_optimizers, set_rate, state_of
 from neucf.training.pages import kept_pages
+from neucf.training.penalties import add_weight_penalty
 from neucf.training.pool_loss import count_guide, part_guide, pool_softmax, product_terms
 
 # Logits (B, I) held at once, by a net in general, with all that autograd keeps for them, and by one whose logits are
@@ -59,7 +60,6 @@ class CatalogueEngine:
     """
 
     name = "torch-catalogue"
-    num_skipped_users = 0
 
     def __init__(
         self, net: Net, train: Interactions, *, optimizer: OptimizerName, batch_size: int, temperature: float,
@@ -84,8 +84,7 @@ class CatalogueEngine:
         self.log_weights = item_log_weights(train, item_power, device)
         self.all_items = torch.arange(self.num_items, device=device)
         self.tables = net.tables()
-        table_weights = {id(table.embedding.weight) for table in self.tables}
-        self.weights = [w for w in net.parameters() if w.requires_grad and id(w) not in table_weights]
+        self.weights = net.weights()
         self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
 
     @property
@@ -142,14 +141,11 @@ class CatalogueEngine:
 
     def state(self) -> State:
         """Returns copies of the parameters and the optimisers' moments."""
-        parameters = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        return {"net": parameters, "optimizers": [portable(optimizer) for optimizer in self.optimizers]}
+        return state_of(self.net, self.optimizers)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes parameters and moments back."""
-        self.net.load_state_dict(state["net"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            load_portable(optimizer, saved)
+        load_state(self.net, self.optimizers, state)
 
     def _loss(self, users: np.ndarray[Any, Any], rows: Tensor, items: Tensor) -> Tensor:
         """Returns the mean loss of a batch's positives (P,)."""
@@ -211,9 +207,7 @@ class CatalogueEngine:
                     weight.grad.index_add_(0, users, weight[users] * (table.reg * user).unsqueeze(1))
                 else:
                     weight.grad.addcmul_(weight, (table.reg * item).unsqueeze(1))
-        for weight in self.weights:
-            if weight.grad is not None and self.reg_weights > 0:
-                weight.grad.add_(weight, alpha=self.reg_weights)
+        add_weight_penalty(self.weights, self.reg_weights)
 
 
 def sample_users(users: np.ndarray[Any, Any], seed: int) -> np.ndarray[Any, Any]:

@@ -14,8 +14,8 @@ from neucf.errors import TrainingError
 from neucf.training.catalogue_loss import Precision
 from neucf.training.losses import Loss, LossName, make_loss
 from neucf.training.nets import Net
-from neucf.training.optimizers import OptimizerName, clip_gradients, load_portable, make_optimizers, portable, set_rate
-from neucf.training.penalties import add_row_penalty, penalty_shares
+from neucf.training.optimizers import OptimizerName, clip_gradients, load_state, make_optimizers, set_rate, state_of
+from neucf.training.penalties import add_row_penalty, add_weight_penalty, penalty_shares
 from neucf.training.recording import CudaRecorder, RecordedStep, Recorder
 from neucf.training.sampling import Negatives, NegativeSampler
 
@@ -29,7 +29,6 @@ class Engine(Protocol):
     """Runs epochs over a net's parameters."""
 
     name: str
-    num_skipped_users: int
 
     @property
     def samples_per_epoch(self) -> int:
@@ -91,15 +90,13 @@ class TorchEngine:
         self.batch_size, self.hardness, self.reg_weights, self.clip = batch_size, hardness, reg_weights, clip
         self.seed, self.device = seed, sampler.device
         self.bf16 = precision == "bf16" and self.device.type == "cuda"
-        self.num_skipped_users = sampler.num_skipped_users
         self.num_positives = len(sampler.eligible)
         # (E,) everything training touches lies on the device
         self.users = torch.from_numpy(train.users[sampler.eligible].astype(np.int64)).to(self.device)
         self.items = torch.from_numpy(train.items[sampler.eligible].astype(np.int64)).to(self.device)
         self.tables = net.tables()
         self.sparse = optimizer == "lazy-adam"
-        table_weights = {id(table.embedding.weight) for table in self.tables}
-        self.weights = [w for w in net.parameters() if w.requires_grad and id(w) not in table_weights]
+        self.weights = net.weights()
         for table in self.tables:
             table.embedding.sparse = self.sparse
         self.optimizers = make_optimizers(optimizer, [table.embedding.weight for table in self.tables], self.weights)
@@ -167,14 +164,11 @@ class TorchEngine:
 
     def state(self) -> State:
         """Returns copies of the parameters and the optimisers' moments."""
-        parameters = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
-        return {"net": parameters, "optimizers": [portable(optimizer) for optimizer in self.optimizers]}
+        return state_of(self.net, self.optimizers)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes parameters and moments back."""
-        self.net.load_state_dict(state["net"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            load_portable(optimizer, saved)
+        load_state(self.net, self.optimizers, state)
         if self.recorded is not None:
             self.recorded.forget()
 
@@ -209,7 +203,7 @@ class TorchEngine:
 
     @torch.no_grad()
     def _add_penalties(self, users: Tensor, positives: Tensor, negatives: Tensor) -> None:
-        """Adds the gradient of reg/2 |row|^2 for every row the batch touched, meaned as the loss means its terms."""
+        """Adds the gradient of reg/2 |row|^2 for every row the batch touched, averaged as the loss averages."""
         user, positive, negative = penalty_shares(self.loss_name, len(users), negatives.shape[1])
         # A negative shared by the batch stands for B
         negative *= len(users) / negatives.shape[0]
@@ -217,9 +211,7 @@ class TorchEngine:
         for table in self.tables:
             if table.reg > 0:
                 add_row_penalty(table.embedding.weight, rows[table.side], table.reg, self.sparse)
-        for weight in self.weights:
-            if weight.grad is not None and self.reg_weights > 0:
-                weight.grad.add_(weight, alpha=self.reg_weights)
+        add_weight_penalty(self.weights, self.reg_weights)
 
 
 def batch_loss(net: Net, loss: Loss, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:

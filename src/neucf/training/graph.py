@@ -15,10 +15,10 @@ from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED
 from neucf.training.als import row_blocks
 from neucf.training.catalogue import sample_users
-from neucf.training.catalogue_loss import Precision, catalogue_dtype, item_log_weights, product_softmax
+from neucf.training.catalogue_loss import catalogue_dtype, item_log_weights, product_softmax
 from neucf.training.engines import State, diverged
 from neucf.training.losses import LossName, make_loss
-from neucf.training.optimizers import load_portable, portable
+from neucf.training.optimizers import load_portable, portable, set_rate
 from neucf.training.pages import kept_pages
 from neucf.training.penalties import penalty_shares
 from neucf.training.propagation import Floats, Graph, Ints, scoring_factors
@@ -66,7 +66,6 @@ class GraphEngine:
         threads: Threads that share the graph's rows.
         item_power: Exponent of its train positives by which an item weighs in the softmax.
         length_power: Exponent of an item's length in `factors`, where training goes by cosines.
-        precision: Of products over the whole catalogue.
 
     Attributes:
         users: (U, D) of layer 0.
@@ -79,7 +78,7 @@ class GraphEngine:
     def __init__(
         self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
         negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
-        item_power: float = 0.0, length_power: float = 0.0, precision: Precision = "auto",
+        item_power: float = 0.0, length_power: float = 0.0,
     ) -> None:  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         tables = [
@@ -94,11 +93,10 @@ class GraphEngine:
         self.whole = loss == "softmax" and negatives == 0
         self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
         self.log_weights = item_log_weights(train, item_power, torch.device("cpu"))
-        self.dtype = catalogue_dtype(precision, torch.device("cpu"))
+        self.dtype = catalogue_dtype("auto", torch.device("cpu"))
         self.sampler = NegativeSampler(
             train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
         )
-        self.num_skipped_users = self.sampler.num_skipped_users
         self.num_positives = len(self.sampler.eligible)
         counts = np.diff(self.graph.sides[0][0])
         self.active = np.flatnonzero((counts > 0) & ~self.sampler.is_full)
@@ -138,8 +136,7 @@ class GraphEngine:
             self.tables, self.penalties, self.graph.propagate(slopes[0], slopes[1]), strict=True
         ):
             table.grad = torch.from_numpy(slope).addcmul_(table, penalty)
-        for group in self.adam.param_groups:
-            group["lr"] = lr
+        set_rate([self.adam], lr)
         self.adam.step()
         return float(loss.detach())
 

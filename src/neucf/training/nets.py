@@ -15,7 +15,7 @@ InitName = Literal["normal", "xavier"]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class EmbeddingTable:
     """An embedding table, what its rows stand for, and its L2 strength.
 
     Attributes:
@@ -45,10 +45,10 @@ class Parts:
         bias: b.
     """
 
-    product: tuple[Table, Table] | None = None
+    product: tuple[EmbeddingTable, EmbeddingTable] | None = None
     h: nn.Parameter | None = None
-    item_bias: Table | None = None
-    tower: tuple[Table, Table] | None = None
+    item_bias: EmbeddingTable | None = None
+    tower: tuple[EmbeddingTable, EmbeddingTable] | None = None
     layers: tuple[tuple[nn.Parameter, nn.Parameter], ...] = ()
     top: nn.Parameter | None = None
     bias: nn.Parameter | None = None
@@ -61,8 +61,13 @@ class Net(nn.Module, ABC):
     """
 
     @abstractmethod
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[EmbeddingTable]:
         """Returns the embedding tables; all other parameters count as weights."""
+
+    def weights(self) -> list[nn.Parameter]:
+        """Returns the trained parameters that belong to no table."""
+        tables = {id(table.embedding.weight) for table in self.tables()}
+        return [each for each in self.parameters() if each.requires_grad and id(each) not in tables]
 
     @abstractmethod
     def user_vectors(self, users: Tensor) -> tuple[Tensor, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -102,6 +102,19 @@ def portable(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
             for index, state in moments.items()
         }
     }
+
+
+def state_of(net: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
+    """Returns copies of all that training changes: parameters and moments."""
+    parameters = {name: value.detach().clone() for name, value in net.state_dict().items()}
+    return {"net": parameters, "optimizers": [portable(optimizer) for optimizer in optimizers]}
+
+
+def load_state(net: nn.Module, optimizers: Sequence[torch.optim.Optimizer], state: Mapping[str, Any]) -> None:
+    """Takes back what `state_of` gave."""
+    net.load_state_dict(state["net"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        load_portable(optimizer, saved)
 
 
 def load_portable(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

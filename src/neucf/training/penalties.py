@@ -1,6 +1,8 @@
-"""L2 penalties on the rows a batch touches."""
+"""L2 penalties: on the rows a batch touches, and on all other weights."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -44,3 +46,10 @@ def add_row_penalty(weight: Tensor, rows: list[tuple[Tensor, float]], reg: float
         counts = weight.new_zeros(len(weight)).scatter_add_(0, indices, weight.new_ones(len(indices)))
         shares.add_(counts, alpha=share)
     weight.grad.addcmul_(weight, shares.unsqueeze(-1), value=reg)
+
+
+def add_weight_penalty(weights: Sequence[Tensor], reg: float) -> None:
+    """Adds the gradient of reg/2 |weight|^2 to each of the weights that belong to no table."""
+    for weight in weights:
+        if weight.grad is not None and reg > 0:
+            weight.grad.add_(weight, alpha=reg)

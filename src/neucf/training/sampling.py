@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -14,6 +15,8 @@ from torch import Tensor
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.sampling import Known, alias_table, draw_negatives, known_items
+
+log = logging.getLogger("neucf")
 
 SamplerName: TypeAlias = Literal["auto", "uniform", "popularity", "shared", "in-batch", "all"]
 
@@ -99,6 +102,8 @@ class NegativeSampler:
         self.is_full = np.diff(matrix.indptr) >= num_offered
         self.eligible = np.flatnonzero(~self.is_full[train.users])
         self.num_skipped_users = int(self.is_full.sum())
+        if self.num_skipped_users:
+            log.warning("%d users chose every item that is drawn; nothing is learnt of them.", self.num_skipped_users)
         self._accept, self._alias = torch.from_numpy(accept).to(device), torch.from_numpy(alias).to(device)
         with np.errstate(divide="ignore"):
             self._log_q = torch.from_numpy(np.log(chances).astype(np.float32)).to(device)

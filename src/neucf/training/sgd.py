@@ -53,7 +53,6 @@ class SgdEngine:
         self.seed, self.threads = seed, threads
         self.loss_kind, self.loss = (BPR if loss == "bpr" else BCE), make_loss(loss)
         self.active = np.flatnonzero(np.diff(sampler.known.indptr)).astype(np.int64)
-        self.num_skipped_users = sampler.num_skipped_users
         self.reg = net.tables()[0].reg
         # Views (U, D), (I, D), (I,) of the net's own memory
         tables = [table.embedding.weight.detach().numpy() for table in net.tables()]

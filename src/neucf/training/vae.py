@@ -16,7 +16,7 @@ from torch.nn import functional
 from neucf.data.interactions import Interactions
 from neucf.training.engines import State, diverged
 from neucf.training.nets import filled
-from neucf.training.optimizers import load_portable, portable
+from neucf.training.optimizers import load_state, set_rate, state_of
 
 # Logits that stand in memory at once while validation is judged.
 _TILE_LOGITS = 1 << 24
@@ -95,7 +95,6 @@ class VAEEngine:
     """
 
     name = "torch"
-    num_skipped_users = 0
 
     def __init__(
         self, net: VAENet, train: Interactions, *, batch_users: int, dropout: float, beta: float, anneal_epochs: float,
@@ -139,8 +138,7 @@ class VAEEngine:
         loss = multinomial(logits, rows, items) + beta * divergence(mean, log_variance)
         self.adam.zero_grad(set_to_none=True)
         (loss / len(users)).backward()
-        for group in self.adam.param_groups:
-            group["lr"] = lr
+        set_rate([self.adam], lr)
         self.adam.step()
         return float(loss.detach())
 
@@ -161,15 +159,11 @@ class VAEEngine:
 
     def state(self) -> State:
         """Returns copies of the weights and of Adam's moments."""
-        return {
-            "net": {name: value.detach().clone() for name, value in self.net.state_dict().items()},
-            "adam": portable(self.adam),
-        }
+        return state_of(self.net, [self.adam])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Takes weights and moments back."""
-        self.net.load_state_dict(state["net"])
-        load_portable(self.adam, state["adam"])
+        load_state(self.net, [self.adam], state)
 
 
 def _rows(starts: Tensor, count: int) -> Tensor:
