@@ -13,9 +13,9 @@ from neucf.errors import ConfigError
 from neucf.evaluation.candidates import clean, drawn
 from neucf.evaluation.judged import JudgedPart, pairs_of
 from neucf.evaluation.metrics import TIES, Values, expected, measure
-from neucf.evaluation.ranking import limited, not_finite, slices
+from neucf.evaluation.ranking import limited, not_finite
 from neucf.evaluation.report import Evaluation, Group
-from neucf.kernels.compile import num_threads
+from neucf.kernels.compile import num_threads, slices
 from neucf.kernels.grouping import hits_of
 from neucf.recommender import Recommender, to_numpy
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from scipy.sparse import csr_array
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.evaluation.people import checked_users, hidden_spans, people_hashes
-from neucf.kernels.compile import COMPILED, num_threads, spread, torch_threads
+from neucf.kernels.compile import COMPILED, num_threads, slices, spread, torch_threads
 from neucf.kernels.grid import Factors, Shelf, rank_rows
 from neucf.kernels.ranking import Hashes, hash_people, push
 from neucf.recommender import Recommender, to_numpy
@@ -250,9 +249,3 @@ def not_finite(recommender: Recommender, users: IntArray | None, row: int) -> Tr
 def limited(threads: int) -> AbstractContextManager[Any]:
     """Holds torch to `threads` inside the block, where torch is loaded at all."""
     return torch_threads(threads) if "torch" in sys.modules else nullcontext()
-
-
-def slices(start: int, stop: int, step: int) -> Iterator[slice]:
-    """Yields consecutive slices of at most `step` that cover start..stop - 1."""
-    for first in range(start, stop, step):
-        yield slice(first, min(first + step, stop))

@@ -160,6 +160,12 @@ def _torch_alone() -> Iterator[None]:
         yield
 
 
+def slices(start: int, stop: int, step: int) -> Iterator[slice]:
+    """Yields consecutive slices of at most `step` that cover start..stop - 1."""
+    for first in range(start, stop, step):
+        yield slice(first, min(first + step, stop))
+
+
 def spread(function: Callable[[T], R], blocks: Iterable[T], threads: int) -> list[R]:
     """Calls `function` on each block from `threads` threads; results in block order.
 

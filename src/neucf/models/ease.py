@@ -14,8 +14,7 @@ from scipy.sparse import csr_array
 from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ArtifactError
-from neucf.evaluation.ranking import slices
-from neucf.kernels.compile import num_threads, spread, torch_threads
+from neucf.kernels.compile import num_threads, slices, spread, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Config, Tunable
 from neucf.models.linear import Linear, Scores

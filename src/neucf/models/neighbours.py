@@ -11,8 +11,7 @@ from pydantic import Field
 from scipy.sparse import csr_array, vstack
 
 from neucf.data.interactions import Interactions
-from neucf.evaluation.ranking import slices
-from neucf.kernels.compile import num_threads, spread
+from neucf.kernels.compile import num_threads, slices, spread
 from neucf.kernels.neighbours import mark_best
 from neucf.models.base import Arrays
 from neucf.models.config import Config, Tunable

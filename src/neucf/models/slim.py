@@ -10,8 +10,7 @@ from pydantic import Field
 from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
-from neucf.evaluation.ranking import slices
-from neucf.kernels.compile import num_threads, spread
+from neucf.kernels.compile import num_threads, slices, spread
 from neucf.kernels.slim import descend
 from neucf.models.config import Config, Tunable
 from neucf.models.linear import ItemItem

@@ -17,11 +17,11 @@ from scipy.sparse import csr_array
 from neucf.artifacts import Run
 from neucf.artifacts.manifest import LOG
 from neucf.data.vocabulary import Id, IntArray
+from neucf.serving.answer_cache import AnswerCache
 from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask, matrix
 from neucf.serving.mapping import ItemMap, item_map
-from neucf.serving.recall import Recall
 from neucf.serving.recommending import Service
 from neucf.serving.search import search_titles
 
@@ -72,7 +72,7 @@ class Live:
     def __init__(self, run: Run, label: str = "run") -> None:
         self.run, self.label, self.service, self.loaded_at = run, label, Service(run), time.time()
         self.user_ids, self.item_ids = run.model.user_ids, run.model.item_ids
-        self._recall: Recall[Recommendations] = Recall(_KEPT_LISTS)
+        self._kept: AnswerCache[Recommendations] = AnswerCache(_KEPT_LISTS)
         # Read now: another training may put a log of its own there before this run is let go
         self.log = _text(run.path / LOG)
         data = run.manifest.get("data", {})
@@ -172,17 +172,17 @@ class Live:
             answers = find(list(range(len(people))))
         else:
             keys = [(options, person.liked.tobytes(), person.low.tobytes()) for person in people]
-            answers = self._recall.answers(keys, find, [person.read_at for person in people])
+            answers = self._kept.answers(keys, find, [person.read_at for person in people])
         return [replace(answer, user_id=person.user_id) for person, answer in zip(people, answers, strict=True)]
 
     @property
     def times_forgotten(self) -> int:
         """How often lists were dropped; to be asked before events are read."""
-        return self._recall.times_cleared
+        return self._kept.times_cleared
 
     def forget(self) -> None:
         """Drops the lists kept of people with histories, and those to come of events read before."""
-        self._recall.clear()
+        self._kept.clear()
 
     def similar(self, item_id: str, options: Options) -> Similar:
         """Returns the items most similar to one of the catalogue, by its text form."""

@@ -25,10 +25,14 @@ Timestamp: TypeAlias = Annotated[Integer, BeforeValidator(_whole)]
 Year: TypeAlias = Annotated[int, Field(ge=-10_000, le=10_000)]
 
 
-class EventBody(BaseModel):
-    """One thing a user did."""
+class Schema(BaseModel):
+    """A request or an answer: it has the fields that are said, and no others."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class EventBody(Schema):
+    """One thing a user did."""
 
     user_id: ExternalId = Field(description="Known or new.")
     item_id: ExternalId = Field(description="In the catalogue of the run served.")
@@ -39,10 +43,8 @@ class EventBody(BaseModel):
     timestamp: Timestamp | None = Field(None, description="When it happened, in seconds since 1970; absent for now.")
 
 
-class StoredEvent(BaseModel):
+class StoredEvent(Schema):
     """An event as it is kept; its key as text."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: Id
     item_id: Id
@@ -51,19 +53,15 @@ class StoredEvent(BaseModel):
     timestamp: int | None
 
 
-class Erased(BaseModel):
+class Erased(Schema):
     """What an erasure removed."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: Id
     erased: int = Field(description="How many events there were.")
 
 
-class Serving(BaseModel):
+class Serving(Schema):
     """Which run answers."""
-
-    model_config = ConfigDict(extra="forbid")
 
     model: Text | None = Field(None, description="A label of `GET /v1/models`; absent for the default run.")
 
@@ -116,10 +114,8 @@ class HistoryBody(Recommending):
     )
 
 
-class Named(BaseModel):
+class Named(Schema):
     """An item by name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     item_id: Id
     title: str | None
@@ -137,10 +133,8 @@ class Suggestion(Named):
     because: list[Named] = Field(description="The liked items that speak most for it.")
 
 
-class Suggestions(BaseModel):
+class Suggestions(Schema):
     """A list of suggestions, best first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: Id | None = Field(description="Null for somebody known by a history only.")
     matched: list[Named] = Field(description="The items that a history was understood as.")
@@ -163,10 +157,8 @@ class Item(Named):
     genres: list[str]
 
 
-class Items(BaseModel):
+class Items(Schema):
     """Items whose titles match, best first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     items: list[Item]
 
@@ -178,19 +170,15 @@ class Done(Item):
     source: Literal["event", "run"] = Field(description="Whether an event tells of it, or the run's data.")
 
 
-class History(BaseModel):
+class History(Schema):
     """What a user is known to have done: events first, the latest first; then the best rated."""
-
-    model_config = ConfigDict(extra="forbid")
 
     user_id: Id
     items: list[Done]
 
 
-class RunSummary(BaseModel):
+class RunSummary(Schema):
     """A run that is served, in short."""
-
-    model_config = ConfigDict(extra="forbid")
 
     label: str = Field(description="The name of its folder, for the parameter `model`.")
     model: str
@@ -202,19 +190,15 @@ class RunSummary(BaseModel):
     loaded_at: float = Field(description="Seconds since 1970.")
 
 
-class RunList(BaseModel):
+class RunList(Schema):
     """The runs that are served, the default one first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     default: str
     models: list[RunSummary]
 
 
-class Metric(BaseModel):
+class Metric(Schema):
     """A mean over users, and its 95 % interval where there is one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     mean: float
     ci95: tuple[float, float] | None
@@ -232,10 +216,8 @@ class ModelInfo(RunSummary):
     trained_with: dict[str, str] = Field(description="Versions.")
 
 
-class CurvePoint(BaseModel):
+class CurvePoint(Schema):
     """One epoch of training."""
-
-    model_config = ConfigDict(extra="forbid")
 
     epoch: int
     loss: float | None
@@ -252,10 +234,8 @@ class LeaderboardEntry(RunSummary):
     curve: list[CurvePoint]
 
 
-class Leaderboard(BaseModel):
+class Leaderboard(Schema):
     """The runs that are served, by their metrics on validation, the best first."""
-
-    model_config = ConfigDict(extra="forbid")
 
     on: Literal["valid"]
     metric: str = Field(description="What they are ordered by.")
@@ -269,19 +249,15 @@ class MapPoint(Item):
     y: float
 
 
-class Map(BaseModel):
+class Map(Schema):
     """The most popular items in the plane of their vectors' two principal axes, each coordinate in -1..1."""
-
-    model_config = ConfigDict(extra="forbid")
 
     label: str
     explained: tuple[float, float] = Field(description="The share of variance that each axis shows.")
     points: list[MapPoint]
 
 
-class Status(BaseModel):
+class Status(Schema):
     """Whether the service is well."""
-
-    model_config = ConfigDict(extra="forbid")
 
     status: Literal["ok"]

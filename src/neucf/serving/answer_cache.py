@@ -1,4 +1,4 @@
-"""Recall: answers that took long to find, kept for those who ask again."""
+"""AnswerCache: answers that took long to find, kept for those who ask again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 A = TypeVar("A")
 
 
-class Recall(Generic[A]):
+class AnswerCache(Generic[A]):
     """Keeps the answers asked for last; any thread may ask.
 
     Args:
