@@ -390,6 +390,12 @@ def test_only_what_may_be_a_year_is_one(text: str, year: int | None, write: Call
     assert data.items["year"].to_list() == [year, None]
 
 
+def test_a_blank_title_is_none(write: Callable[..., Path]) -> None:
+    data = read_dataset(write("user,item\n5,1\n"), items=write('item_id,title,year\n1," ",1960\n2,"",\n', "i.csv"))
+    assert data.items is not None
+    assert data.items["title"].to_list() == [None, None]
+
+
 @pytest.mark.parametrize(
     ("text", "title", "year"),
     [

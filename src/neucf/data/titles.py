@@ -63,7 +63,7 @@ def read_items(path: Path, *, sep: str | None = None) -> pl.DataFrame:
         rows = [_PUBLISHED[name](path, number, line) for number, line in _lines(path)]
     else:
         rows = _rows_of(open_table(path, sep=sep))
-    items = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    items = pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(pl.col("title").replace("", None))
     if items["item_id"].n_unique() < len(items):
         twice = items.filter(pl.col("item_id").is_duplicated())["item_id"][0]
         raise DataError(f"{path}: an item must stand once; got the item id {twice!r} more than once.")
