@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from neucf.data.readers import read_dataset
 from neucf.errors import ArtifactError, ConfigError
 from neucf.experiment import Leaderboard, Recipe, Result, provenance, run
 from neucf.experiment.budget import Budget
+from neucf.experiment.plots import _drawn
 from neucf.experiment.studies import Trial
 from neucf.experiment.tuning import tune
 from neucf.recommender import EpochRecord
@@ -136,6 +138,15 @@ def test_the_table_goes_to_the_terminal_and_into_files(tmp_path: Path, neucf: Ca
     for name in ("curves.png", "time.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
     assert {"leaderboard.md", "leaderboard.csv", "leaderboard.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_sixteen_models_look_different_in_a_plot() -> None:
+    labels = [f"model {number}" for number in range(16)]
+    rows = [SimpleNamespace(label=label, num_seeds=1) for label in labels]
+    board: Any = SimpleNamespace(results=[SimpleNamespace(label=label) for label in labels], rows=rows)
+    found = _drawn(board)
+    assert len({(colour, dash) for _, colour, (dash, _) in found}) == 16
+    assert len({(colour, dash) for _, colour, (_, dash) in found}) == 16
 
 
 def test_what_is_there_is_taken_over_and_added_to(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from neucf.evaluation.titles import metric_title
+
 
 def draw_curve(log: Path, metric: str, picture: Path) -> None:
     """Draws training loss and a validation metric by epoch; nothing without the extra `plots` or without epochs.
@@ -22,13 +24,15 @@ def draw_curve(log: Path, metric: str, picture: Path) -> None:
     if not lines:
         return
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.subplots()
     left.plot([line["epoch"] for line in lines], [line["loss"] for line in lines], color="tab:gray", label="loss")
     left.set(xlabel="epoch", ylabel="training loss")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     if judged:
         right = left.twinx()
         right.plot(*zip(*judged, strict=True), color="tab:blue", marker=".")
-        right.set_ylabel(f"validation {metric}", color="tab:blue")
+        right.set_ylabel(f"validation {metric_title(metric)}", color="tab:blue")
     figure.savefig(picture, dpi=120)

@@ -12,6 +12,8 @@ from neucf.experiment.leaderboard import Leaderboard, Row
 
 # Okabe and Ito's colours, told apart by all kinds of eyes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#555555")
+# Labels beyond these take them again, in other dashes: those of a curve, and of what has no epochs.
+DASHES: Any = (("-", (0, (4, 3))), ((0, (7, 2, 1, 2)), (0, (1, 2))))
 STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -54,26 +56,26 @@ def _curves(board: Leaderboard) -> Any:
 
     figure, axes = new_figure()
     last_epoch = 1
-    for row, colour in _coloured(board):
+    for row, colour, (dash, level_dash) in _drawn(board):
         found = row.valid[board.select].mean
         shown = {"color": colour, "label": f"{row.label}  {found:.4f}"}
         runs = [result.run for result in board.results if result.label == row.label]
         curves = list(filter(None, (curve(run, board.select) for run in runs)))
         if not curves:
-            axes.axhline(found, linestyle=(0, (4, 3)), linewidth=1.3, **shown)
+            axes.axhline(found, linestyle=level_dash, linewidth=1.3, **shown)
         for place, line in enumerate(curves):
             last_epoch = max(last_epoch, *line)
             weight: Any = (
                 {"linewidth": 1.8, "zorder": 3} if place == 0 else {"linewidth": 1, "alpha": 0.4, "label": None}
             )
-            axes.plot(line.keys(), line.values(), **{**shown, **weight})
+            axes.plot(line.keys(), line.values(), linestyle=dash, **{**shown, **weight})
             kept = max(line, key=line.__getitem__)
             axes.plot(kept, line[kept], "o", color=colour, markersize=5, zorder=4)
     if last_epoch > WIDE:
         _log_scale(axes)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    best = max(row.valid[board.select].mean for row, _ in _coloured(board))
+    best = max(row.valid[board.select].mean for row, *_ in _drawn(board))
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, LOWEST * best), high)
     axes.set(xlabel="epoch", ylabel=f"{metric_title(board.select)} on validation")
@@ -86,15 +88,15 @@ def _times(board: Leaderboard) -> Any:
     """Draws the metric on test against seconds of training: a dot a label, its bar the deviation over seeds."""
     figure, axes = new_figure()
     dots, untrained = [], []
-    for row, colour in _coloured(board):
+    for row, colour, _ in _drawn(board):
         found, time = row.test[board.select], row.train_seconds or 0.0
         if time < LEAST_SECONDS:
             untrained.append(f"{row.label} {found.mean:.4f}")
             continue
         axes.errorbar(time, found.mean, yerr=found.deviation, fmt="o", color=colour, markersize=7, capsize=3)
-        dots.append((row.label, (time, found.mean), colour))
+        dots.append((row.label, (time, found.mean)))
     axes.margins(x=0.12, y=0.12)
-    seconds = [time for _, (time, _), _ in dots]
+    seconds = [time for _, (time, _) in dots]
     if seconds and max(seconds) > WIDE * min(seconds):
         _log_scale(axes)
     else:
@@ -106,13 +108,12 @@ def _times(board: Leaderboard) -> Any:
             f"without training: {', '.join(untrained)}", (0.015, 0.025), xycoords="axes fraction", color="0.3"
         )
     figure.draw_without_rendering()
-    taken = [axes.transData.transform(point) for _, point, _ in dots]
+    taken = [axes.transData.transform(point) for _, point in dots]
     boxes: list[Any] = []
-    for label, point, colour in dots:
+    for label, point in dots:
         for x, y, side in PLACES:
-            text = axes.annotate(
-                label, point, xytext=(x, y), textcoords="offset points", color=colour, horizontalalignment=side
-            )
+            # In black: some of the colours are too light for letters
+            text = axes.annotate(label, point, xytext=(x, y), textcoords="offset points", horizontalalignment=side)
             box = text.get_window_extent()
             if not any(box.overlaps(other) for other in boxes) and not any(box.contains(*dot) for dot in taken):
                 break
@@ -139,10 +140,11 @@ def _log_scale(axes: Any) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _coloured(board: Leaderboard) -> list[tuple[Row, str]]:
-    """Returns the rows that have numbers, each with its label's colour whatever its rank."""
+def _drawn(board: Leaderboard) -> list[tuple[Row, str, Any]]:
+    """Returns the rows that have numbers, each with its label's colour and dashes, whatever its rank."""
     labels = list(dict.fromkeys(result.label for result in board.results))
-    return [(row, COLOURS[labels.index(row.label) % len(COLOURS)]) for row in board.rows if row.num_seeds]
+    looks = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
+    return [(row, *looks[labels.index(row.label) % len(looks)]) for row in board.rows if row.num_seeds]
 
 
 def curve(run: str | None, metric: str) -> dict[int, float]:
