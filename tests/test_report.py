@@ -90,6 +90,8 @@ def test_the_page_loads_nothing_and_escapes_titles(tmp_path: Path, neucf: Call) 
     assert "@import" not in source
     assert "http" not in source.replace("http-equiv", "")
     assert EVIL in page.text
+    # A title from right to left turns nothing round but itself.
+    assert re.search(r"<li><bdi>&lt;script&gt;", source)
     assert "<script" not in source
 
 
@@ -101,7 +103,7 @@ def test_the_page_shows_what_the_leaderboard_says(tmp_path: Path, neucf: Call) -
         assert cell in text
     for heading in (
         "Data", "Leaderboard", "Against popularity: nDCG@5, test part, paired by user", "Curves and buckets",
-        "Beyond accuracy: the lists themselves", "To get this again",
+        "Beyond accuracy: the lists themselves", "To get this again", "nDCG@5, test: 95 % interval",
     ):  # fmt: skip
         assert heading in text
     assert "Training: nDCG@5 on validation by epoch, first seed" in text
@@ -189,6 +191,18 @@ def test_charts_keep_proportions() -> None:
     (_, _, low, middle, high), _ = bars.rows
     assert (middle - low) == pytest.approx(high - middle, abs=0.2)
     assert (bars.zero - low) == pytest.approx(middle - bars.zero, abs=0.2)
+
+
+def test_an_interval_stands_clear_of_its_name_and_a_tick_of_the_edge() -> None:
+    for label in ("mf", "a" * 20, "a" * 80 + "b"):
+        chart = interval_chart("t", [(label, -0.1, 0.1, 0.3)])
+        ((name, _, low, _, _),) = chart.rows
+        start, _, end = name.partition("\N{HORIZONTAL ELLIPSIS}")
+        assert label.startswith(start)
+        assert label.endswith(end)
+        # A letter of 13 px is 7 wide, more or less.
+        assert 4 + 7 * len(name) < low
+        assert all(x >= 7 * len(text) / 2 and x + 7 * len(text) / 2 <= chart.width for x, text in chart.ticks)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 1e6))

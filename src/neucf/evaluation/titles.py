@@ -13,7 +13,12 @@ def metric_title(key: str) -> str:
     return f"{_METRICS.get(name, name.capitalize())}{at}{k}"
 
 
+def part_title(part: str) -> str:
+    """Returns what tables and plots call a part of a split."""
+    return "validation" if part == "valid" else part
+
+
 def protocol_title(protocol: str, on: str, ties: str | None = None) -> str:
     """Returns what every table of metrics says of itself."""
     how = "full ranking" if protocol == "full" else f"sampled candidates ({ties} ties)"
-    return f"{how}, {'validation' if on == 'valid' else on} part"
+    return f"{how}, {part_title(on)} part"

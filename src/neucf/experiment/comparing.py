@@ -12,7 +12,7 @@ import numpy.typing as npt
 from neucf.errors import DataError
 from neucf.evaluation.metrics import Values
 from neucf.evaluation.statistics import Comparison, compare_columns, holm
-from neucf.evaluation.titles import metric_title
+from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment.per_user import PerUser
 from neucf.experiment.tables import Figure, interval, markdown_table, p_value
 
@@ -97,8 +97,7 @@ class Comparisons:
     @property
     def title(self) -> str:
         """What is compared with what, on which metric and part."""
-        part = "validation" if self.on == "valid" else self.on
-        return f"Against {self.reference}: {metric_title(self.primary)}, {part} part, paired by user"
+        return f"Against {self.reference}: {metric_title(self.primary)}, {part_title(self.on)} part, paired by user"
 
     def footnotes(self, columns: Sequence[str] = COLUMNS) -> list[str]:
         """Returns what a reader of the table must know, of the columns that are shown."""

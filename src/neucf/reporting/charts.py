@@ -9,7 +9,9 @@ from dataclasses import dataclass
 # Narrow enough that a phone, which scales it down, still shows letters of ten pixels.
 WIDTH, HEIGHT = 480, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 60
-ROW, NAMES = 26, 150
+ROW, LETTER = 26, 7.5
+# Letters of a name beside a row; the table above has it whole.
+MAX_NAME = 30
 # Colours the template has; further labels take them again, dashed.
 NUM_COLOURS = 8
 
@@ -62,7 +64,7 @@ class Intervals:
         title: What it shows, for those who cannot see it.
         zero: x of no difference.
         ticks: x and text.
-        rows: Label, y, x of the low end, the mean and the high end.
+        rows: Name, y, x of the low end, the mean and the high end.
     """
 
     title: str
@@ -87,7 +89,7 @@ def line_chart(
         x_title: What x is.
         series: Label to y by x.
         colours: Label to its number, the same in every chart of a page.
-        categories: Names of x = 0, 1, ...; None for numbers.
+        categories: Names of x = 0, 1, ...; None for whole numbers.
     """
     points = [point for line in series.values() for point in line.items()]
     if not points:
@@ -102,7 +104,7 @@ def line_chart(
     marks = (
         [(float(place), name) for place, name in enumerate(categories)]
         if categories is not None
-        else [(x, f"{x:g}") for x in ticks(low_x, high_x) if low_x <= x <= high_x]
+        else [(x, f"{x:g}") for x in ticks(low_x, high_x) if low_x <= x <= high_x and x.is_integer()]
     )
     lines = []
     for label, line in series.items():
@@ -135,17 +137,26 @@ def interval_chart(title: str, rows: Sequence[tuple[str, float, float, float]]) 
     """
     low, high = min(0.0, *(row[1] for row in rows)), max(0.0, *(row[3] for row in rows))
     marks = ticks(low, high)
-    x_at = _scale(min(low, marks[0]), max(high, marks[-1]), NAMES, WIDTH - 24)
+    names = [_shortened(label) for label, *_ in rows]
+    # Room for a name on the left, and on both sides for half the text of a tick.
+    left = max(40.0, 12 + LETTER * max(map(len, names)))
+    x_at = _scale(min(low, marks[0]), max(high, marks[-1]), left, WIDTH - 40)
     return Intervals(
         title=title,
         zero=x_at(0),
         ticks=tuple((x_at(x), f"{x:+.3g}" if x else "0") for x in marks),
         rows=tuple(
-            (label, TOP + ROW * (place + 0.5), x_at(start), x_at(middle), x_at(end))
-            for place, (label, start, middle, end) in enumerate(rows)
+            (name, TOP + ROW * (place + 0.5), x_at(start), x_at(middle), x_at(end))
+            for place, (name, (_, start, middle, end)) in enumerate(zip(names, rows, strict=True))
         ),
         height=TOP + ROW * len(rows) + 28,
     )
+
+
+def _shortened(label: str) -> str:
+    # Long labels often begin alike
+    half = MAX_NAME // 2
+    return label if len(label) <= MAX_NAME else f"{label[: half - 1]}\N{HORIZONTAL ELLIPSIS}{label[-half:]}"
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

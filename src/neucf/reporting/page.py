@@ -19,7 +19,7 @@ from neucf.data.interactions import concatenate
 from neucf.data.splits import Split
 from neucf.data.titles import full_title
 from neucf.evaluation.statistics import bootstrap_interval
-from neucf.evaluation.titles import metric_title
+from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment import Leaderboard, Result
 from neucf.experiment.comparing import COLUMNS
 from neucf.experiment.leaderboard import SELECTED_ON_TEST, Row
@@ -75,8 +75,8 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
         "title": board.title,
         "data": {} if best is None else _data(best),
         "heads": [
-            *(f"{metric_title(name)}, {'validation' if part == 'valid' else part}" for part, name in board.columns),
-            f"{metric_title(board.select)}, 95 % interval",
+            *(f"{metric_title(name)}, {part_title(part)}" for part, name in board.columns),
+            f"{metric_title(board.select)}, {part_title(board.on)}: 95 % interval",
             "training",
         ],
         "rows": [row for each in board.rows for row in _rows(board, each)] + _published(board, None),
@@ -202,16 +202,11 @@ def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]
     Seeds share the split, hence the buckets. A model trained anew knows more rows than one that was not, and has other
     buckets: it has no line beside that one.
     """
-    charts = []
-    part = "validation" if board.on == "valid" else board.on
+    charts, part = [], part_title(board.on)
     for key, (x_title, title) in BUCKETS.items():
         documents = {row.label: _judged(board, row) for row in done}
         first: list[dict[str, Any]] = next((each[0].get(key, []) for each in documents.values() if each), [])
-        names = [
-            ("0 (cold)" if bucket["high"] == 0 else f"{bucket['low']:,}\N{EN DASH}{bucket['high']:,}")
-            + f" · {bucket['num_users']:,} users"
-            for bucket in first
-        ]
+        names = [f"{_range(bucket['low'], bucket['high'])} · {bucket['num_users']:,} users" for bucket in first]
         lines: dict[str, Mapping[float, float]] = {
             label: {
                 float(place): mean(document[key][place]["metrics"][board.select]["mean"] for document in each)
@@ -222,6 +217,10 @@ def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]
         }
         charts.append(line_chart(f"{title}: {metric_title(board.select)}, {part} part", x_title, lines, colours, names))
     return charts
+
+
+def _range(low: int, high: int) -> str:
+    return "0 (cold)" if high == 0 else f"{low:,}" if low == high else f"{low:,}\N{EN DASH}{high:,}"
 
 
 def _bounds(buckets: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
