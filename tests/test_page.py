@@ -91,12 +91,67 @@ def test_picking_a_film_changes_the_list_and_says_why(visit: Visit) -> None:
     expect(page.locator("#picked")).to_contain_text(after[0])
     expect(page.locator("#suggestions .title").first).not_to_have_text(after[0])
     gone = titles(page)[0]
-    page.get_by_role("button", name=f"Not {gone}", exact=True).click()
+    page.get_by_role("button", name=f"Not for me: {gone}", exact=True).click()
     expect(page.locator("#suggestions .title").first).not_to_have_text(gone)
     assert gone not in titles(page)
     page.get_by_role("button", name="Start over").click()
     expect(page.locator("#discover .status")).to_contain_text("Popular with everyone")
     assert titles(page) == before
+
+
+def test_a_page_opens_on_a_view_wherever_its_address_leads(visit: Visit) -> None:
+    page = visit.page
+    for place in ("#main", "#nothing"):
+        page.goto("about:blank")
+        page.goto(f"{visit.origin}/{place}")
+        visit.wait("discover")
+    visit.open("users")
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{visit.origin}/#main")
+    expect(page.locator("#users h1")).to_be_visible()
+    expect(page.locator("nav [aria-current]")).to_have_text(["Users"])
+    expect(page.locator("nav [aria-current=page]")).to_have_count(1)
+
+
+def test_picks_and_model_outlive_a_reload(visit: Visit) -> None:
+    page = visit.open()
+    page.get_by_label("Model").select_option("ease")
+    page.locator("#found button", has_text="Film 13").click()
+    page.reload()
+    expect(page.get_by_label("Model")).to_have_value("ease")
+    expect(page.locator("#picked")).to_contain_text("Film 13")
+    expect(page.locator("#discover .status")).to_contain_text("Chosen by ease for what you like.")
+    page.get_by_label("Model").select_option("popularity")
+    expect(page.locator("#discover .status")).to_contain_text("Chosen by popularity.")
+
+
+def test_what_failed_can_be_tried_again(visit: Visit) -> None:
+    page, down = visit.page, [True]
+
+    def answer(route: Route) -> None:
+        if down[0]:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/**", answer)
+    page.goto(visit.origin)
+    again = page.get_by_role("button", name="Try again")
+    expect(page.get_by_role("alert").first).to_contain_text("The service does not answer.")
+    down[0] = False
+    again.click()
+    visit.wait("discover")
+    for view in VIEWS[1:3]:
+        down[0] = True
+        page.click(f"nav a[href='#{view}']")
+        expect(again).to_be_in_viewport()
+        down[0] = False
+        again.click()
+        visit.wait(view)
+        expect(again).to_have_count(0)
+    assert all("ERR_FAILED" in complaint for complaint in visit.complaints)
+    visit.complaints.clear()
 
 
 def test_filters_and_diversity_reach_the_list(visit: Visit) -> None:
@@ -125,7 +180,9 @@ def test_what_the_service_refuses_is_said_in_words(visit: Visit) -> None:
     page = visit.open()
     page.get_by_text("Filters").click()
     page.get_by_label("From year").fill("99999")
-    expect(page.locator("#discover .status")).to_contain_text("less than or equal to 10000")
+    said = page.locator("#discover .status")
+    expect(said).to_contain_text("less than or equal to 10000")
+    assert (said.text_content() or "").count("less than") == 1
     assert all("422" in complaint for complaint in visit.complaints)
     visit.complaints.clear()
 
@@ -182,7 +239,9 @@ def test_users_show_a_history_beside_the_models(visit: Visit) -> None:
     expect(columns).to_have_text(["History", "bpr-mf", "ease", "popularity"])
     page.get_by_label("User id").fill("u7")
     page.get_by_role("button", name="Show", exact=True).click()
-    expect(page.locator("#users .status")).to_contain_text("User u7")
+    expect(page.locator("#users .status")).to_contain_text("User u7: what they rated best")
+    expect(page.locator("#columns .why", has_text="Because they liked").first).to_be_visible()
+    expect(page.locator("#columns")).not_to_contain_text("you liked")
     # Users choose within their group.
     assert {text.split(" · ")[1] for text in page.locator("#columns > :first-child .meta").all_text_contents()} == {
         GENRES[3]
@@ -198,8 +257,8 @@ def test_models_stand_by_rank_with_intervals_and_curves(visit: Visit) -> None:
     page = visit.open("models")
     assert page.locator(".leaderboard tbody th").all_text_contents()[0].startswith("bpr-mf")
     expect(page.locator(".leaderboard .interval .whisker")).to_have_count(3)
-    expect(page.locator(".leaderboard tbody tr").first).to_contain_text("0.400 to 0.600")
-    expect(page.get_by_role("img", name="bpr-mf: best ndcg@20 0.5000, over 5 epochs")).to_be_visible()
+    expect(page.locator(".leaderboard tbody tr").first).to_contain_text("0.4000 to 0.6000")
+    expect(page.get_by_role("img", name="bpr-mf: best nDCG@20 0.5000, over 5 epochs")).to_be_visible()
     page.get_by_label("Metric").select_option("hit@10")
     expect(page.locator(".leaderboard tbody tr")).to_have_count(3)
 
@@ -220,6 +279,18 @@ def test_the_map_names_what_the_pointer_is_on(visit: Visit) -> None:
     page.get_by_label("Model").select_option("popularity")
     expect(page.locator("#map-status")).to_contain_text("needs a model with a vector for each item")
     visit.complaints.clear()
+
+
+def test_what_is_said_is_true_of_data_without_ratings(visit: Visit) -> None:
+    page = visit.page
+
+    def without(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json={**answer, "items": [{**item, "rating": None} for item in answer["items"]]})
+
+    page.route("**/history*", without)
+    visit.open("users")
+    expect(page.locator("#users .status")).to_contain_text("User u0: what they are known by")
 
 
 def test_hostile_titles_are_shown_as_text(visit: Visit) -> None:
@@ -256,7 +327,10 @@ ITEMS = st.lists(
     max_size=4,
     unique_by=lambda item: item["item_id"],
 )
-HARD = [{"item_id": HOSTILE[0], "title": HOSTILE[1], "year": 1999, "genres": [HOSTILE[2]], "because": []}]
+HARD = [
+    {"item_id": HOSTILE[0], "title": HOSTILE[1], "year": 1999, "genres": [HOSTILE[2]], "because": []},
+    {"item_id": 7, "title": "Road Warrior, The (Mad Max 2) (1981)", "year": 1981, "genres": [], "because": []},
+]
 
 
 def shown(item: dict[str, Any]) -> str:
@@ -266,7 +340,7 @@ def shown(item: dict[str, Any]) -> str:
     bare = item["title"]
     if item.get("year") is not None:
         bare = bare.removesuffix(f" ({item['year']})")
-    return re.sub(r"\A(.+), (The|An?)\Z", r"\2 \1", bare)
+    return re.sub(r"\A(.+?), (The|An?)( \(.*\))?\Z", r"\2 \1\3", bare)
 
 
 def test_whatever_titles_and_ids_are_they_stay_text(visit: Visit) -> None:

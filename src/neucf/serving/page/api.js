@@ -3,7 +3,7 @@
 const KEY = "neucf-key";
 let asking = null;
 
-/** Returns the JSON of an answer; throws an Error that says in words why there is none. */
+/** Returns the JSON of an answer; throws an Error that says in words why there is none, `refused` if asking again is in vain. */
 export async function ask(path, { query = {}, body, signal } = {}) {
   const address = path + asQuery(query);
   for (let attempt = 0; ; attempt += 1) {
@@ -11,7 +11,7 @@ export async function ask(path, { query = {}, body, signal } = {}) {
     if (response.status === 401) await askForKey();
     else if (response.status === 503 && attempt < 3) await pause(response.headers.get("Retry-After"));
     else if (response.ok) return response.json();
-    else throw new Error(await reason(response));
+    else throw Object.assign(new Error(await reason(response)), { refused: response.status < 500 });
   }
 }
 
@@ -37,8 +37,7 @@ function asQuery(query) {
 
 async function reason(response) {
   const problem = await response.json().catch(() => null);
-  if (!problem) return `The service answered ${response.status}.`;
-  return [problem.detail, ...(problem.errors ?? []).map((each) => each.message)].join(" ");
+  return problem?.detail ?? `The service answered ${response.status}.`;
 }
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * (Number(seconds) || 1)));

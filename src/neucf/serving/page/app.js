@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { h } from "./dom.js";
-import { notice } from "./films.js";
+import { failed } from "./films.js";
 import { state } from "./state.js";
 import * as discover from "./views/discover.js";
 import * as map from "./views/map.js";
@@ -11,13 +11,18 @@ import * as users from "./views/users.js";
 
 const VIEWS = { discover, users, models, map };
 const begun = new Set();
+const trouble = h("p", { class: "notice", role: "alert", hidden: true });
 
 function show(moved) {
-  const name = location.hash.slice(1) || "discover";
-  if (!Object.hasOwn(VIEWS, name)) return;
+  let name = location.hash.slice(1) || "discover";
+  if (!Object.hasOwn(VIEWS, name)) {
+    // `#main`, where the skip link leads, leaves the view as it is; a page opened there has none yet.
+    if (begun.size) return;
+    name = "discover";
+  }
   for (const each of Object.keys(VIEWS)) {
     document.getElementById(each).hidden = each !== name;
-    document.querySelector(`nav a[href="#${each}"]`).toggleAttribute("aria-current", each === name);
+    document.querySelector(`nav a[href="#${each}"]`).ariaCurrent = each === name ? "page" : null;
   }
   const section = document.getElementById(name);
   if (!begun.has(name)) {
@@ -33,8 +38,14 @@ function show(moved) {
 }
 
 async function begin() {
-  state.runs = await ask("/v1/models");
-  state.model = state.runs.default;
+  try {
+    state.begin(await ask("/v1/models"));
+  } catch (error) {
+    trouble.replaceChildren(...failed(error, begin));
+    trouble.hidden = false;
+    return;
+  }
+  trouble.hidden = true;
   const picker = document.getElementById("model");
   picker.append(...state.runs.models.map((run) => h("option", { value: run.label }, run.label)));
   picker.value = state.model;
@@ -46,4 +57,5 @@ async function begin() {
   show(false);
 }
 
-begin().catch((error) => document.getElementById("main").append(notice(error.message)));
+document.getElementById("main").append(trouble);
+begin();

@@ -2,6 +2,11 @@
 
 import { svg } from "./dom.js";
 
+const METRICS = { ndcg: "nDCG", mrr: "MRR", map: "MAP" };
+
+/** Returns nDCG@20 for ndcg@20. */
+export const metricTitle = (key) => key.replace(/^[a-z]+/, (name) => METRICS[name] ?? name[0].toUpperCase() + name.slice(1));
+
 /** Returns a bar to a mean with its interval, on a scale from 0 to `top`. */
 export function interval({ mean, ci95 }, top) {
   const [width, height] = [480, 28];
@@ -16,7 +21,7 @@ export function interval({ mean, ci95 }, top) {
 
 /** Returns the curve of a metric over epochs, with the loss, on a scale of its own, behind it. */
 export function curve(points, top, label) {
-  const [width, height, left, right, foot] = [320, 170, 42, 12, 26];
+  const [width, height, left, right, foot] = [320, 170, 52, 12, 26];
   const last = Math.max(...points.map((point) => point.epoch), 1);
   const first = Math.min(...points.map((point) => point.epoch));
   const x = (epoch) => left + ((epoch - first) / Math.max(last - first, 1)) * (width - left - right);
@@ -30,7 +35,7 @@ export function curve(points, top, label) {
   return svg("svg", { viewBox: `0 0 ${width} ${height}`, class: "curve", role: "img", "aria-label": label },
     [0, 0.5, 1].map((share) => [
       svg("path", { class: "grid", d: `M${left} ${y(share)}H${width - right}` }),
-      text({ x: left - 6, y: y(share) + 4, "text-anchor": "end" }, (share * top).toFixed(2)),
+      text({ x: left - 6, y: y(share) + 4, "text-anchor": "end" }, Number((share * top).toPrecision(2))),
     ]),
     text({ x: left, y: height - 6 }, `epoch ${first}`),
     text({ x: width - right, y: height - 6, "text-anchor": "end" }, String(last)),

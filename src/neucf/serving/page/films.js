@@ -21,13 +21,13 @@ export function titleOf(item) {
   if (item.title === null) return String(item.item_id);
   const year = item.year ?? /\((\d{4})\)$/.exec(item.title)?.[1];
   const bare = item.title.endsWith(` (${year})`) ? item.title.slice(0, -` (${year})`.length) : item.title;
-  return bare.replace(/^(.+), (The|An?)$/, "$2 $1");
+  return bare.replace(/^(.+?), (The|An?)( \(.*\))?$/, "$2 $1$3");
 }
 
 /** Returns the small poster of an item: its genres as colours, its year as text. */
 export function poster(item) {
   const [first, second] = [item.genres[0], item.genres[1] ?? item.genres[0]];
-  const text = item.year ? `’${String(item.year).slice(-2)}` : titleOf(item).slice(0, 1);
+  const text = item.year ? `’${String(item.year).slice(-2)}` : ([...titleOf(item)][0] ?? "");
   return h("span", { class: "poster", "aria-hidden": "true", "--one": hue(first), "--two": hue(second) + 20 }, text);
 }
 
@@ -41,15 +41,21 @@ export function facts(item, heading = "span") {
   ];
 }
 
-/** Returns why an item is suggested, or null. */
-export function reasons(item) {
+/** Returns why an item is suggested to somebody, called `you` or `they`; or null. */
+export function reasons(item, somebody = "you") {
   if (item.because.length === 0) return item.placed ? h("p", { class: "why" }, "New here: placed by its genres.") : null;
   const named = item.because.flatMap((liked, place) => [
     place === 0 ? "" : place === item.because.length - 1 ? " and " : ", ",
     h("cite", {}, titleOf(liked)),
   ]);
-  return h("p", { class: "why" }, "Because you liked ", named);
+  return h("p", { class: "why" }, `Because ${somebody} liked `, named);
 }
 
 /** Returns a paragraph for what went wrong, or what there is to know. */
-export const notice = (text) => h("p", { class: "notice" }, text);
+export const notice = (...content) => h("p", { class: "notice" }, content);
+
+/** Returns what to say of an error, with a button that does it again, unless that is in vain. */
+export function failed(error, again) {
+  if (error.refused) return [error.message];
+  return [`${error.message} `, h("button", { type: "button", class: "quiet", onclick: () => again() }, "Try again")];
+}

@@ -2,16 +2,16 @@
 
 import { ask } from "../api.js";
 import { h, later } from "../dom.js";
-import { facts, notice, poster, reasons, titleOf } from "../films.js";
+import { facts, failed, notice, poster, reasons, titleOf } from "../films.js";
 import { state } from "../state.js";
 
 const NUM_FOUND = 12;
 const NUM_SUGGESTED = 12;
 
 const found = h("ul", { class: "films", id: "found" });
-const picked = h("ul", { class: "chips", id: "picked", "aria-label": "Films you like" });
+const picked = h("ul", { class: "chips", id: "picked", "aria-label": "You like" });
 const clear = h("button", { class: "quiet", onclick: startOver }, "Start over");
-const search = h("input", { type: "search", id: "search", placeholder: "Alien, toy story, godfather…", autocomplete: "off" });
+const search = h("input", { type: "search", id: "search", placeholder: "Any part of a title…", autocomplete: "off" });
 const status = h("p", { class: "status", role: "status", "aria-live": "polite" });
 const list = h("ol", { class: "suggestions", id: "suggestions" });
 const genres = h("div", { class: "toggles", role: "group", "aria-label": "Only these genres" });
@@ -31,7 +31,7 @@ export function begin(section) {
   search.addEventListener("input", later(150, find));
   section.append(
     h("div", { class: "hero" },
-      h("h1", { id: "discover-title", tabindex: -1 }, "Find your next film"),
+      h("h1", { id: "discover-title", tabindex: -1 }, "Find your next favourite"),
       h("p", {}, "Pick a few you love. The list changes with every click, and says why."),
     ),
     h("div", { class: "halves" },
@@ -64,14 +64,14 @@ export function begin(section) {
     markFound();
     recommend();
   });
-  state.addEventListener("model", async () => {
-    find();
-    await describe();
-    recommend();
-  });
+  state.addEventListener("model", load);
   showPicked();
-  describe();
+  load();
+}
+
+async function load() {
   find();
+  await describe();
   recommend();
 }
 
@@ -88,7 +88,8 @@ async function describe() {
     });
     return button;
   }));
-  for (const [place, field] of years.entries()) field.placeholder = model.years ? model.years[place] : "";
+  const [min, max] = model.years ?? ["", ""];
+  for (const [place, field] of years.entries()) Object.assign(field, { min, max, placeholder: [min, max][place] });
 }
 
 async function find() {
@@ -101,7 +102,7 @@ async function find() {
     found.replaceChildren(...items.map((item) => h("li", {}, choice(item))));
     if (items.length === 0) found.append(h("li", {}, notice("No title is like that.")));
   } catch (error) {
-    if (!signal.aborted) found.replaceChildren(h("li", {}, notice(error.message)));
+    if (!signal.aborted) found.replaceChildren(h("li", {}, notice(failed(error, load))));
   }
 }
 
@@ -121,7 +122,7 @@ function markFound() {
 function showPicked() {
   const chips = [...state.picks.values()].map((item) =>
     h("li", {}, h("button", { class: "chip", "aria-label": `Remove ${titleOf(item)}`, onclick: () => remove(item) },
-      titleOf(item), h("span", { "aria-hidden": "true" }, "×"))));
+      h("bdi", {}, titleOf(item)), h("span", { "aria-hidden": "true" }, "×"))));
   clear.hidden = chips.length + denied.size === 0;
   picked.replaceChildren(...(chips.length ? chips : [h("li", { class: "hint" }, "Nothing yet. Here is what many people know:")]));
 }
@@ -132,7 +133,7 @@ function startOver() {
   search.focus();
 }
 
-// The button that had the focus is gone with its film.
+// The button that had the focus is gone with its item.
 function remove(item) {
   state.toggle(item);
   (picked.querySelector("button") ?? search).focus();
@@ -159,12 +160,12 @@ async function recommend() {
   } catch (error) {
     if (signal.aborted) return;
     list.replaceChildren();
-    status.textContent = error.message;
+    status.replaceChildren(...failed(error, load));
   }
   list.removeAttribute("aria-busy");
 }
 
-// The focus stays where it was in the list, though the film there is another.
+// The focus stays where it was in the list, though the item there is another.
 function refill(items) {
   const focused = document.activeElement;
   const place = [...list.children].findIndex((row) => row.contains(focused));
@@ -174,8 +175,10 @@ function refill(items) {
 
 function said({ items, fallback }) {
   if (items.length === 0) return ["Nothing fits. Loosen the filters."];
-  const kind = fallback ? "Popular with everyone. Pick films to make it yours." : `Chosen by ${state.model} for what you like.`;
-  return [kind, h("span", { class: "visually-hidden" }, ` ${items.length} films, first ${titleOf(items[0])}.`)];
+  // A model that gives no reasons, such as popularity, may not have gone by what they like.
+  const why = items.some((item) => item.because.length) ? " for what you like" : "";
+  const kind = fallback ? "Popular with everyone. Pick some to make it yours." : `Chosen by ${state.model}${why}.`;
+  return [kind, h("span", { class: "visually-hidden" }, ` ${items.length} items, first ${titleOf(items[0])}.`)];
 }
 
 function suggestion(item) {
@@ -185,7 +188,7 @@ function suggestion(item) {
     h("div", { class: "facts" }, facts(item, "h3"), reasons(item)),
     h("div", { class: "act" },
       h("button", { class: "like", "aria-label": `Like ${name}`, title: "I like it", onclick: () => state.toggle(item) }, "♥"),
-      h("button", { class: "dismiss", "aria-label": `Not ${name}`, title: "Not for me", onclick: () => dismiss(item) }, "×"),
+      h("button", { class: "dismiss", "aria-label": `Not for me: ${name}`, title: "Not for me", onclick: () => dismiss(item) }, "×"),
     ),
   );
 }

@@ -2,7 +2,7 @@
 
 import { ask } from "../api.js";
 import { h } from "../dom.js";
-import { facts, notice, poster, reasons } from "../films.js";
+import { facts, failed, notice, poster, reasons } from "../films.js";
 import { state } from "../state.js";
 
 const NUM_SHOWN = 10;
@@ -42,6 +42,7 @@ export function begin(section) {
 }
 
 async function start() {
+  status.textContent = "";
   try {
     const { user_examples } = await ask("/v1/model", { query: { model: state.model } });
     examples.append(...user_examples.map((user) =>
@@ -51,7 +52,7 @@ async function start() {
       show();
     }
   } catch (error) {
-    status.textContent = error.message;
+    status.replaceChildren(...failed(error, start));
   }
 }
 
@@ -69,6 +70,8 @@ async function show() {
   const user = field.value.trim();
   if (!user) return;
   const turn = (shown += 1);
+  status.textContent = "Loading…";
+  columns.setAttribute("aria-busy", "true");
   const path = `/v1/users/${encodeURIComponent(user)}`;
   const labels = state.runs.models.map((run) => run.label).filter((label) => compared.has(label));
   const list = (label) => ask(`${path}/recommendations`, { query: { k: NUM_SHOWN, model: label } });
@@ -77,8 +80,9 @@ async function show() {
     ...labels.map(list),
   ]);
   if (turn !== shown) return;
+  columns.removeAttribute("aria-busy");
   if (history.status === "rejected") {
-    status.textContent = history.reason.message;
+    status.replaceChildren(...failed(history.reason, show));
     columns.replaceChildren();
     return;
   }
@@ -87,11 +91,12 @@ async function show() {
   columns.replaceChildren(
     column("History", history.value.items.map((item) => row(item, rated(item)))),
     ...lists.map((each, place) => column(labels[place], each.status === "fulfilled"
-      ? each.value.items.map((item) => row(item, reasons(item), shared.has(item.item_id)))
-      : [h("li", {}, notice(each.reason.message))], true)),
+      ? each.value.items.map((item) => row(item, reasons(item, "they"), shared.has(item.item_id)))
+      : [h("li", {}, notice(failed(each.reason, show)))], true)),
   );
-  const agreed = answers.length > 1 ? ` ${shared.size} of ${NUM_SHOWN} films stand in every list.` : "";
-  status.textContent = `User ${user}: what they rated best, and what is suggested.${agreed}`;
+  const agreed = answers.length > 1 ? ` ${shared.size} of ${NUM_SHOWN} items stand in every list.` : "";
+  const known = history.value.items.some((item) => item.rating !== null) ? "what they rated best" : "what they are known by";
+  status.replaceChildren("User ", h("bdi", {}, user), `: ${known}, and what is suggested.${agreed}`);
 }
 
 /** Returns the ids that stand in each of several lists; none where there is but one. */
