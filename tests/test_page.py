@@ -142,7 +142,7 @@ def test_what_failed_can_be_tried_again(visit: Visit) -> None:
     down[0] = False
     again.click()
     visit.wait("discover")
-    for view in VIEWS[1:3]:
+    for view in VIEWS[1:]:
         down[0] = True
         page.click(f"nav a[href='#{view}']")
         expect(again).to_be_in_viewport()
@@ -265,12 +265,12 @@ def test_models_stand_by_rank_with_intervals_and_curves(visit: Visit) -> None:
 
 def test_the_map_names_what_the_pointer_is_on(visit: Visit) -> None:
     page = visit.open("map")
-    page.get_by_label("Find a film on the map").fill("film 21")
+    page.get_by_label("Find on the map").fill("film 21")
     tip = page.locator(".tip")
     expect(tip).to_contain_text("Film 21")
     expect(tip).to_contain_text("Comedy")
     # What was found stands in the middle.
-    page.get_by_label("Find a film on the map").fill("f\u00edlm 22")
+    page.get_by_label("Find on the map").fill("f\u00edlm 22")
     expect(tip).to_contain_text("Film 22")
     box = page.locator("#plane").bounding_box()
     assert box
@@ -279,6 +279,42 @@ def test_the_map_names_what_the_pointer_is_on(visit: Visit) -> None:
     page.get_by_label("Model").select_option("popularity")
     expect(page.locator("#map-status")).to_contain_text("needs a model with a vector for each item")
     visit.complaints.clear()
+
+
+def test_the_map_says_that_it_loads_and_then_finds_what_was_asked(visit: Visit) -> None:
+    page, held = visit.page, list[Route]()
+    page.route("**/v1/map*", lambda route: held.append(route))
+    page.goto(f"{visit.origin}/#map")
+    page.get_by_label("Find on the map").fill("film 21")
+    page.wait_for_timeout(300)  # a search waits 200 ms for more letters
+    said = page.locator("#map-status")
+    expect(said).to_have_text("Loading\u2026")
+    held[0].continue_()
+    expect(said).to_contain_text("Film 21, 2001. Comedy. Enter picks it.")
+    page.get_by_label("Find on the map").fill("no such film")
+    expect(said).to_have_text("Nothing on the map has all these words.")
+    page.get_by_label("Find on the map").fill("")
+    expect(said).to_contain_text("40 items as bpr-mf sees them")
+
+
+def test_the_wheel_zooms_about_the_pointer_and_then_scrolls(visit: Visit) -> None:
+    page = visit.open("map")
+    page.get_by_label("Find on the map").fill("film 21")
+    expect(page.locator(".tip")).to_contain_text("Film 21")
+    page.get_by_role("button", name="Show all").click()
+    where = "tip => ['--x', '--y'].map((name) => parseFloat(tip.style.getPropertyValue(name)))"
+    found = page.locator(".tip").evaluate(where)
+    box = page.locator("#plane").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + found[0], box["y"] + found[1])
+    for _ in range(5):
+        page.mouse.wheel(0, -100)
+    page.get_by_role("button", name="Zoom out").wait_for()
+    soon(lambda: page.locator(".tip").evaluate(where) == pytest.approx(found, abs=1))
+    assert page.evaluate("scrollY") == 0
+    for _ in range(6):
+        page.mouse.wheel(0, 100)
+    soon(lambda: page.evaluate("scrollY") > 0)
 
 
 def test_what_is_said_is_true_of_data_without_ratings(visit: Visit) -> None:
@@ -301,7 +337,7 @@ def test_hostile_titles_are_shown_as_text(visit: Visit) -> None:
         expect(page.locator("#picked")).to_contain_text(title)
     expect(page.locator("#suggestions .why").first).to_contain_text("<")
     page.click("nav a[href='#map']")
-    page.get_by_label("Find a film on the map").fill("onerror")
+    page.get_by_label("Find on the map").fill("onerror")
     expect(page.locator(".tip .title")).to_have_text(HOSTILE[1])
     page.click("nav a[href='#users']")
     visit.wait("users")
