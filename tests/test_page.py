@@ -329,6 +329,18 @@ def test_what_is_said_is_true_of_data_without_ratings(visit: Visit) -> None:
     expect(page.locator("#users .status")).to_contain_text("User u0: what they are known by")
 
 
+def test_a_title_from_right_to_left_leaves_what_stands_beside_it(visit: Visit) -> None:
+    item = {"item_id": "100", "title": "\u202eesrever", "year": None, "genres": []}
+    page = visit.page
+    page.route("**/v1/items*", lambda route: route.fulfill(json={"items": [item]}))
+    visit.open()
+    page.locator("#found button").click()
+    title, cross = (page.locator(f"#picked {part}").bounding_box() for part in ("bdi", "span"))
+    assert title
+    assert cross
+    assert title["x"] + title["width"] <= cross["x"]
+
+
 def test_hostile_titles_are_shown_as_text(visit: Visit) -> None:
     page = visit.open()
     for title in HOSTILE:
