@@ -83,7 +83,7 @@ class LightGCNConfig(TrainedConfig):
 
 
 class LightGCN(TrainedModel):
-    """LightGCN (He et al. 2020), by BPR as in the paper, or by sampled softmax (Wu et al. 2024, SSM).
+    """LightGCN (He et al. 2020): softmax over the catalogue by default, BPR by `loss=bpr`.
 
     The processor does the work, whatever `device`. A new user starts with what their items pass on to them, and is
     then given an embedding of their own by the training loss, all else frozen.

@@ -173,7 +173,7 @@ class NeuMFNet(Net):
 
 
 class NeuMF(NeuralModel):
-    """NeuMF with any loss.
+    """NeuMF (He et al. 2017): GMF and MLP joined.
 
     Attributes:
         halves: A fitted gmf and mlp to start from; set before `fit`, or trained by it where `pretrain` is true.
