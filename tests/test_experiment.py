@@ -461,6 +461,7 @@ def test_the_leaderboard_says_who_was_tuned_and_by_how_much(tmp_path: Path, neuc
     assert done.code == 0, done.err
     assert "mf-tuned, trial 2: " in done.err
     assert "Tuned on validation by 3 trials: mf-tuned." in done.out
+    assert "Not tuned: popularity." in done.out
 
 
 def test_without_optuna_a_recipe_that_tunes_is_refused(

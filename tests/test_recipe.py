@@ -127,6 +127,11 @@ def test_what_tuning_found_reaches_the_model_and_the_neumf_that_starts_from_it(r
         ("dim = 6", "tune = { minutes = 0 }", "`minutes` in [[models]] gmf-small, tune: "),
         ("dim = 6", "tune = 5", "`tune` in [[models]] gmf-small"),
         (
+            "dim = 6",
+            'tune = { trials = 3 }\n[[models]]\nlabel = "mf"\nmodel = "mf"\ntune = { trials = 3, minutes = 9 }',
+            "one budget; gmf-small has 3 trials and mf has 3 trials or 9 minutes. Give them the same.",
+        ),
+        (
             'label = "popularity"\nmodel = "popularity"',
             'label = "popularity"\nmodel = "popularity"\ntune = { trials = 3 }',
             "`model` must have settings left to look for; got popularity with nothing given",
@@ -223,3 +228,8 @@ def test_gowalla_is_met_on_the_published_split() -> None:
     numbers = {label: (each.metrics["recall@20"], each.metrics["ndcg@20"]) for label, each in recipe.published.items()}
     assert numbers["LightGCN"] == (0.1830, 0.1554)
     assert numbers["BSPM-EM"] == (0.1920, 0.1597)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_of_several_models_says_what_they_are_held_against(name: str) -> None:
+    assert load_recipe(name).evaluation.reference is not None

@@ -13,7 +13,8 @@ from typing import Any
 from neucf.artifacts.writer import write_json
 from neucf.evaluation.titles import SUMMARISED, metric_title, protocol_title
 from neucf.experiment.comparing import Comparisons
-from neucf.experiment.recipe import PublishedTable, Recipe
+from neucf.experiment.recipe import Recipe
+from neucf.experiment.recipe_tables import PublishedTable
 from neucf.experiment.records import Result
 from neucf.experiment.tables import Figure, markdown_table, seconds
 
@@ -57,7 +58,7 @@ class Leaderboard:
         published: Label to published number.
         results: What the rows are made of.
         on: The part of the summary: `test`, or `valid` where nobody was judged on test.
-        budgets: Label to the budget by which it was tuned; others were not.
+        budgets: Label to the one budget by which it was tuned; others were not.
         comparisons: Every model against the reference; None where none was named.
         best_of: Name to the labels among which validation chose, the chosen first.
     """
@@ -89,7 +90,7 @@ class Leaderboard:
             rows=rows,
             published=recipe.published,
             results=tuple(results),
-            budgets={entry.label: str(entry.tune.budget) for entry in recipe.models if entry.tune is not None},
+            budgets={label: str(budget) for label, budget in recipe.budgets.items()},
             comparisons=None if reference is None else compared(rows, results, reference, select),
             best_of={
                 name: tuple(row.label for row in rows if row.num_seeds and row.label in labels)
@@ -123,9 +124,13 @@ class Leaderboard:
         notes = []
         if any(row.valid for row in self.rows):
             notes.append(f"Ordered by {metric_title(self.select)} on validation.")
-        for budget in dict.fromkeys(self.budgets.values()):
-            labels = [label for label, spent in self.budgets.items() if spent == budget]
-            notes.append(f"Tuned on validation by {budget}{' each' if len(labels) > 1 else ''}: {', '.join(labels)}.")
+        if self.budgets:
+            budget = next(iter(self.budgets.values()))
+            each = " each" if len(self.budgets) > 1 else ""
+            notes.append(f"Tuned on validation by {budget}{each}: {', '.join(self.budgets)}.")
+            untuned = [row.label for row in self.rows if row.label not in self.budgets]
+            if untuned:
+                notes.append(f"Not tuned: {', '.join(untuned)}.")
         if any(row.num_seeds > 1 for row in self.rows):
             notes.append("Mean ± standard deviation over seeds of one split.")
         if self.published:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 import neucf
 from neucf.errors import ConfigError, DataError
-from neucf.experiment.recipe import DataTable, EvaluationTable, PublishedTable, Recipe, Table, TuneTable
+from neucf.experiment.recipe import Recipe
+from neucf.experiment.recipe_tables import DataTable, EvaluationTable, PublishedTable, Table, TuneTable
 from neucf.models.config import unknown_name
 
 
