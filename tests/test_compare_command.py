@@ -13,7 +13,7 @@ from made_up import FULL, GMF, MF, MLP, POPULARITY, write, write_sets
 from neucf import save
 from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
-from neucf.errors import ConfigError
+from neucf.errors import ArtifactError, ConfigError
 from neucf.experiment import Leaderboard, compare_runs, run
 
 Call = Callable[..., Any]
@@ -173,3 +173,38 @@ def test_what_cannot_be_compared_is_a_wrong_request(tmp_path: Path, neucf: Call)
         done = neucf("compare", *(tmp_path / name for name in names), *options)
         assert (done.code, done.out) == (2, "")
         assert message in done.err
+
+
+def test_data_are_known_by_their_hash_and_not_by_their_name(data: Path, tmp_path: Path, neucf: Call) -> None:
+    file = data / "ml-latest-small" / "ratings.csv"
+    first = train(neucf, tmp_path / "a")
+    other = train(neucf, tmp_path / "b", "--items", file.with_name("movies.csv"), "--min-rating", 4, data=str(file))
+    done = neucf("compare", first, other, "--threads", 1)
+    assert done.code == 0, done.err
+
+
+def test_on_test_a_refitted_run_stands_beside_none_that_was_not(tmp_path: Path, neucf: Call) -> None:
+    first, other = train(neucf, tmp_path / "a"), train(neucf, tmp_path / "b", "--refit")
+    done = neucf("compare", first, other)
+    assert done.code == 2
+    assert f"same rows to train on (--refit); {first} has train and {other} has train and valid." in done.err
+    assert neucf("compare", first, other, "--on", "valid", "--threads", 1).code == 0
+
+
+def test_a_metric_is_declared_only_where_it_chose_the_epochs(tmp_path: Path, neucf: Call) -> None:
+    first = train(neucf, tmp_path / "a")
+    other = train(neucf, tmp_path / "b", "--set", "epochs=1", model="mf")
+    runs = ("compare", first, other, "--on", "valid", "--threads", 1)
+    assert "nDCG@20 was declared beforehand;" in " ".join(neucf(*runs).out.split())
+    assert "nDCG@20 was declared beforehand;" in " ".join(neucf(*runs, "--metric", "ndcg@20").out.split())
+    assert "Hit@20 was given by --metric;" in " ".join(neucf(*runs, "--metric", "hit@20").out.split())
+
+
+def test_test_is_met_only_when_no_run_can_be_refused_any_more(
+    tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = (train(neucf, tmp_path / name) for name in ("a", "b"))
+    (other / "weights.safetensors").write_bytes(b"")
+    monkeypatch.setattr("neucf.experiment.existing.evaluate", None)
+    with pytest.raises(ArtifactError, match="altered or cut"):
+        compare_runs([first, other])

@@ -61,8 +61,8 @@ class Comparison:
         difference: Mean over users of model less reference.
         interval: Bootstrap 95 % interval of it, over users of this split.
         p_value: Of the sign-flip randomisation test, two-sided.
-        wilcoxon_p_value: Of Wilcoxon's signed-rank test, two-sided; None for hit rates, whose differences take three
-            values only.
+        wilcoxon_p_value: Of Wilcoxon's signed-rank test, two-sided; None for hit rates and what equals them (recall of
+            one held-out item), whose differences other than zero are of one size, and have no ranks.
     """
 
     difference: float
@@ -106,10 +106,14 @@ def compare_columns(differences: Values, metrics: Sequence[str], *, seed: int = 
             difference=float(column.mean()),
             interval=(float(low[place]), float(high[place])),
             p_value=float(p_values[place]),
-            wilcoxon_p_value=None if metric.startswith("hit") else wilcoxon_test(column),
+            wilcoxon_p_value=None if metric.startswith("hit") or _of_one_size(column) else wilcoxon_test(column),
         )
         for place, (metric, column) in enumerate(zip(metrics, differences.T, strict=True))
     ]
+
+
+def _of_one_size(differences: Values) -> bool:
+    return len(np.unique(np.round(np.abs(differences[differences != 0]), 12))) == 1
 
 
 def sign_flip_test(differences: npt.ArrayLike, *, seed: int = 0, draws: int = 10_000) -> Values:

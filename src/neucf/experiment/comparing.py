@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment.per_user import PerUser
 from neucf.experiment.tables import Figure, interval, markdown_table, p_value
 
+# How a primary metric came to be it.
+DECLARED, GIVEN, USUAL = "declared beforehand", "given by --metric", "taken for want of a declared one"
 COLUMNS = ("difference", "95 % interval", "p", "p, Holm", "Wilcoxon p", "over seeds")
 
 
@@ -27,7 +30,7 @@ class Against:
         label: The model's label.
         metrics: Metric name to what the paired comparison gives.
         holm_p_value: On the primary metric, corrected for all models of the table.
-        over_seeds: The primary metric's mean difference, and its deviation over the model's seeds.
+        over_seeds: The primary metric's mean difference, and its deviation over seeds; None of a model by one seed.
     """
 
     label: str
@@ -46,6 +49,7 @@ class Comparisons:
         on: `test` or `valid`.
         num_users: Users paired.
         rows: One a model, in the table's order, without the reference.
+        chosen: How the primary metric came to be it: declared beforehand, or for this comparison alone.
     """
 
     reference: str
@@ -53,10 +57,16 @@ class Comparisons:
     on: str
     num_users: int
     rows: tuple[Against, ...]
+    chosen: str
 
     @classmethod
     def of(
-        cls, judged: Mapping[str, Mapping[int, PerUser]], reference: str, primary: str, on: str = "test"
+        cls,
+        judged: Mapping[str, Mapping[int, PerUser]],
+        reference: str,
+        primary: str,
+        on: str = "test",
+        chosen: str = DECLARED,
     ) -> Comparisons | None:
         """Compares what was judged.
 
@@ -65,6 +75,7 @@ class Comparisons:
             reference: Label of the model that the others are held against.
             primary: The metric that tests are corrected on.
             on: The part that was judged.
+            chosen: How `primary` came to be chosen.
 
         Returns:
             The comparisons; None where the reference has no values, or nothing stands beside it.
@@ -92,7 +103,7 @@ class Comparisons:
             )
             for (label, found), p in zip(compared.items(), corrected, strict=True)
         )
-        return cls(reference, primary, on, len(users), rows)
+        return cls(reference, primary, on, len(users), rows, chosen)
 
     @property
     def title(self) -> str:
@@ -102,14 +113,17 @@ class Comparisons:
     def footnotes(self, columns: Sequence[str] = COLUMNS) -> list[str]:
         """Returns what a reader of the table must know, of the columns that are shown."""
         several = any(row.over_seeds.deviation is not None for row in self.rows)
-        over_seeds = " Over seeds: mean ± standard deviation of the difference from seed to seed."
+        over_seeds = (
+            " Over seeds: mean ± standard deviation of the difference between a seed of either; by one seed, the "
+            "reference's own deviation is not known, and left out."
+        )
         among = f"all {len(self.rows)} models" if len(self.rows) > 1 else "the one model"
         return [
             f"Each user's metric is averaged over seeds, and paired by user: {self.num_users:,} users, this split. "
             "The interval is a bootstrap over them; it says nothing of other splits.",
             f"p: sign-flip randomisation test, 10,000 draws; Holm: corrected for {among} of this table."
             + (over_seeds if several and "over seeds" in columns else ""),
-            f"{metric_title(self.primary)} was declared beforehand; other metrics are exploratory, uncorrected.",
+            f"{metric_title(self.primary)} was {self.chosen}; other metrics are exploratory, uncorrected.",
         ]
 
     def cells(self, row: Against) -> list[str]:
@@ -144,6 +158,7 @@ class Comparisons:
         return {
             "reference": self.reference,
             "primary": self.primary,
+            "primary_was": self.chosen,
             "on": self.on,
             "num_users": self.num_users,
             "intervals_over": "users, this split",
@@ -182,9 +197,12 @@ def _mean_over_seeds(seeds: Mapping[int, PerUser], users: npt.NDArray[np.int64],
 
 
 def _over_seeds(model: Mapping[int, PerUser], reference: Mapping[int, PerUser], metric: str) -> Figure:
-    """Returns the mean difference of each seed of the model, summed up.
+    """Returns the mean difference of a seed of the model from one of the reference, and its deviation.
 
-    Seeds of two models have nothing in common but their number, so a model's is held against the reference's mean.
+    Seeds of two models have nothing in common but their number: both vary, each by itself.
     """
-    theirs = np.mean([found.values[metric].mean() for found in reference.values()])
-    return Figure.of([float(found.values[metric].mean() - theirs) for found in model.values()])
+    ours, theirs = (
+        Figure.of([float(found.values[metric].mean()) for found in seeds.values()]) for seeds in (model, reference)
+    )
+    deviation = None if ours.deviation is None else math.hypot(ours.deviation, theirs.deviation or 0.0)
+    return Figure(ours.mean - theirs.mean, deviation)

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from neucf.artifacts import Run, open_run
-from neucf.artifacts.manifest import read_manifest
-from neucf.data.splits import Split
 from neucf.errors import ConfigError
 from neucf.evaluation import evaluate
 from neucf.evaluation.beyond import genre_flags
 from neucf.evaluation.titles import protocol_title
+from neucf.experiment.alike import (
+    held,
+    primary_metric,
+    recorded,
+    recorded_manifest,
+    refuse_others,
+    shared_ks,
+    shared_protocol,
+)
 from neucf.experiment.leaderboard import Leaderboard, compared, ordered_rows, trained_by
 from neucf.experiment.per_user import PerUser
 from neucf.experiment.records import Result
 from neucf.experiment.selection import metric_names
-from neucf.fitting import KS
 from neucf.models.config import unknown_name
 
 # What makes two runs of one label two seeds of the same training.
 SETTINGS = ("model", "refit", "halves", "init_from")
-# Keys of a manifest that must be alike, with the options that set them.
-OPTIONS = {"split": "--split", "split_seed": "--split-seed", "valid": "--valid"}
 
 
 def compare_runs(
@@ -58,7 +61,7 @@ def compare_runs(
 
     Raises:
         ArtifactError: If a folder cannot be opened.
-        ConfigError: If the runs differ in data, split or protocol, or an argument is out of range; it says which.
+        ConfigError: If the runs differ in data, split, refit or protocol, or an argument is out of range.
         DataError: If the runs have no such part.
     """
     if len(paths) < 2:
@@ -66,22 +69,21 @@ def compare_runs(
     twice = [path for path, times in Counter(Path(path).resolve() for path in paths).items() if times > 1]
     if twice:
         raise ConfigError(f"`runs` must each be named once; {twice[0].name} stands twice. Leave one out.")
-    manifests = [_manifest(path) for path in paths]
-    _refuse_others(paths, [_recorded(manifest) for manifest in manifests])
-    protocol = protocol or _shared_protocol(paths, manifests)
-    ks = tuple(sorted(set(ks))) if ks else _shared_ks(manifests)
+    manifests = [recorded_manifest(path) for path in paths]
+    refuse_others(paths, [recorded(manifest, on) for manifest in manifests])
+    protocol = protocol or shared_protocol(paths, manifests)
+    ks = tuple(sorted(set(ks))) if ks else shared_ks(manifests)
     metrics = metric_names(protocol, ks)
-    metric = _checked_metric(metric, protocol, metrics, manifests)
+    metric, chosen = primary_metric(metric, protocol, metrics, manifests)
     labels = _labels(paths, manifests)
     reference = labels[0] if reference is None else reference
     if reference not in labels:
         raise unknown_name("reference", reference, list(dict.fromkeys(labels)), "label of these runs")
+    # Test is met only once nothing can be refused any more; opened twice, so that no two runs lie in memory.
+    refuse_others(paths, [held(open_run(path).split) for path in paths])
     results: list[Result] = []
-    held: list[dict[str, str]] = []
     for path, label in zip(paths, labels, strict=True):
         run = open_run(path)
-        held.append(_held(run.split))
-        _refuse_others(paths, held)
         if judging is not None:
             judging(f"{label}, seed {run.manifest['seed']}")
         results.append(_judged(run, label, on, protocol, ks, threads))
@@ -96,94 +98,8 @@ def compare_runs(
         published={},
         results=tuple(results),
         on=on,
-        comparisons=compared(rows, results, reference, metric, on),
+        comparisons=compared(rows, results, reference, metric, on, chosen),
     )
-
-
-def _manifest(path: str | Path) -> dict[str, Any]:
-    _, manifest = read_manifest(Path(path))
-    if not {"split", "split_seed", "seed", "fits"} <= set(manifest):
-        raise ConfigError(
-            f"`runs` must be made by `neucf train`, `run` or `tune`, which record how they split; {path} was not. "
-            "Leave it out."
-        )
-    return manifest
-
-
-def _recorded(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Returns what a manifest says of data and split, by the name that errors give it."""
-    data = manifest["data"]
-    return {
-        "data": f"{data['name']} with SHA-256 {data['sha256'][:12]}",
-        **{option: str(manifest.get(key)) for key, option in OPTIONS.items()},
-    }
-
-
-def _held(parts: Split) -> dict[str, str]:
-    """Returns what a split holds, by the name that errors give it."""
-    found = {}
-    for name in ("train", "valid", "test"):
-        part = getattr(parts, name)
-        found[f"{name} rows"] = "none" if part is None else f"{len(part):,} with SHA-256 {part.sha256()[:12]}"
-    if parts.candidates is not None:
-        digest = hashlib.sha256(parts.candidates.negatives.astype("<i4").tobytes()).hexdigest()
-        found["candidates"] = f"lists with SHA-256 {digest[:12]}"
-    return found
-
-
-def _refuse_others(paths: Sequence[str | Path], found: Sequence[Mapping[str, str]]) -> None:
-    """Raises ConfigError at the first thing in which a run differs from the first."""
-    first = found[0]
-    for path, other in zip(paths, found, strict=False):
-        for key in {**first, **other}:
-            if first.get(key) == other.get(key):
-                continue
-            raise ConfigError(
-                f"`runs` must have the same {key}; {paths[0]} has {first.get(key)} and {path} has {other.get(key)}. "
-                f"Compare them apart, or train one of them as the other was."
-            )
-
-
-def _shared_protocol(paths: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the protocol that every run was judged by on validation; full where none was."""
-    found = {
-        valid["protocol"]: Path(path).name
-        for path, manifest in zip(paths, manifests, strict=True)
-        if (valid := _valid(manifest)) is not None
-    }
-    if len(found) > 1:
-        told = ", ".join(f"{name} has {protocol}" for protocol, name in found.items())
-        raise ConfigError(
-            f"`runs` must share their protocol to be compared; {told}. Judge all by one: --protocol full or sampled."
-        )
-    return next(iter(found), "full")
-
-
-def _valid(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = manifest.get("metrics", {}).get("valid")
-    return found
-
-
-def _shared_ks(manifests: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
-    every = [
-        {int(name.partition("@")[2]) for name in valid["metrics"] if "@" in name}
-        for manifest in manifests
-        if (valid := _valid(manifest)) is not None
-    ]
-    return tuple(sorted(set.intersection(*every))) or KS if every else KS
-
-
-def _checked_metric(
-    metric: str | None, protocol: str, metrics: Sequence[str], manifests: Sequence[Mapping[str, Any]]
-) -> str:
-    known = [name for name in metrics if "@" in name]
-    if metric is not None:
-        if metric not in known:
-            raise unknown_name("metric", metric, known, f"metric of the {protocol} protocol at one of the ks")
-        return metric
-    chose = {manifest["model"]["config"].get("metric") for manifest in manifests} - {None}
-    shared = chose.pop() if len(chose) == 1 else None
-    return shared if shared in known else [name for name in known if name.startswith("ndcg@")][-1]
 
 
 def _labels(paths: Sequence[str | Path], manifests: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from neucf.artifacts.writer import write_json
 from neucf.evaluation.titles import SUMMARISED, metric_title, protocol_title
-from neucf.experiment.comparing import Comparisons
+from neucf.experiment.comparing import DECLARED, Comparisons
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_tables import PublishedTable
 from neucf.experiment.records import Result
@@ -247,7 +247,12 @@ def ordered_rows(results: Sequence[Result], select: str) -> tuple[Row, ...]:
 
 
 def compared(
-    rows: Sequence[Row], results: Sequence[Result], reference: str, select: str, on: str = "test"
+    rows: Sequence[Row],
+    results: Sequence[Result],
+    reference: str,
+    select: str,
+    on: str = "test",
+    chosen: str = DECLARED,
 ) -> Comparisons | None:
     """Returns the comparisons of the rows that have values by user."""
     judged = {
@@ -258,7 +263,7 @@ def compared(
         }
         for row in rows
     }
-    return Comparisons.of(judged, reference, select, on)
+    return Comparisons.of(judged, reference, select, on, chosen)
 
 
 def _row(label: str, model: str, results: Iterable[Result]) -> Row:

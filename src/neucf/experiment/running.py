@@ -15,7 +15,8 @@ from neucf.data.splitting import split
 from neucf.errors import ConfigError, TrainingError
 from neucf.experiment.budget import Budget
 from neucf.experiment.provenance import kept_hash
-from neucf.experiment.recipe import ModelTable, Recipe, run_name, study_name
+from neucf.experiment.recipe import Recipe, run_name, study_name
+from neucf.experiment.recipe_tables import ModelTable
 from neucf.experiment.records import RESULTS, Records, Result
 from neucf.experiment.runs import Training, explain, header, made_folder, mark, per_user_of, train_and_judge, unseen
 from neucf.experiment.studies import require_optuna
