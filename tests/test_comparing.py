@@ -17,7 +17,7 @@ from neucf.cli.leaderboard import _comparisons
 from neucf.data.readers import read_dataset
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation import evaluate
-from neucf.experiment import Leaderboard, Recipe, Result, per_user, run
+from neucf.experiment import Leaderboard, Recipe, Result, per_user, run, write_leaderboard
 from neucf.experiment.comparing import Comparisons
 from neucf.experiment.per_user import PerUser
 
@@ -151,7 +151,7 @@ def test_a_recipe_compares_with_its_reference(tmp_path: Path) -> None:
     assert mf.metrics["ndcg@5"].difference == pytest.approx(differences.mean())
     assert mf.metrics["ndcg@5"].wilcoxon_p_value == pytest.approx(stats.wilcoxon(differences[differences != 0]).pvalue)
     assert mf.holm_p_value == mf.metrics["ndcg@5"].p_value
-    board.write(tmp_path)
+    write_leaderboard(board, tmp_path)
     assert "## Against popularity: nDCG@5, test part, paired by user" in (tmp_path / "leaderboard.md").read_text()
     document = json.loads((tmp_path / "leaderboard.json").read_text())
     assert document["comparisons"]["models"][0]["label"] == "mf"

@@ -36,8 +36,9 @@ from neucf import MODELS, evaluate, split
 from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
 from neucf.errors import ArtifactError, ConfigError
-from neucf.experiment import Leaderboard, Recipe, Result, provenance, run
+from neucf.experiment import Leaderboard, Recipe, Result, provenance, run, write_leaderboard
 from neucf.experiment.budget import Budget
+from neucf.experiment.leaderboard_files import to_markdown
 from neucf.experiment.plots import _drawn
 from neucf.experiment.studies import Trial
 from neucf.experiment.tuning import tune
@@ -132,11 +133,19 @@ def test_the_table_goes_to_the_terminal_and_into_files(tmp_path: Path, neucf: Ca
     shown = [line.rstrip() for line in done.out.splitlines()]
     assert shown[1].startswith("tiny: full ranking, test part; ml-latest-small; split random:0.6/0.2/0.2")
     place = next(number for number, line in enumerate(shown) if line.startswith(" mf "))
-    assert shown[place + 1].split() == ["Ann", "2001", "0.5000"]
+    assert shown[place + 1].split() == ["Ann", "2001", "0.5"]
     assert "leaderboard.md gives the sources of the numbers of others." in shown
     assert max(map(len, shown)) <= 80 or shown[-1].startswith("Written:")
     for name in ("curves.png", "time.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    table = text.partition("## Beyond accuracy, and the cold, test part\n\n")[2].splitlines()
+    heads, cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in (table[0], table[2]))
+    found = json.loads(neucf("evaluate", tmp_path / "out" / "mf-seed0", "-k", 5, "--json", "--threads", 1).out)
+    assert heads[1:6] == ["coverage@5", "Gini@5", "mean popularity@5", "genre diversity@5", "cold users"]
+    assert cells[1] == f"{found['beyond_accuracy']['coverage@5']:.4f}"
+    assert cells[5:7] == [str(found["num_cold_users"]), str(found["num_cold_items"])]
+    assert (heads[8], cells[8]) == ("nDCG@5, warm items", f"{found['warm_items']['metrics']['ndcg@5']['mean']:.4f}")
     assert {"leaderboard.md", "leaderboard.csv", "leaderboard.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
 
 
@@ -537,7 +546,7 @@ def test_the_title_says_protocol_part_data_split_and_seeds(board: Leaderboard) -
 
 
 def test_markdown_shows_published_numbers_beside(board: Leaderboard) -> None:
-    text = board.to_markdown().splitlines()
+    text = to_markdown(board).splitlines()
     assert text[0] == f"# {board.title}"
     assert text[2] == "| model | nDCG@5, validation | nDCG@5 | Recall@5 | training |"
     assert text[4] == "| mf | 0.4000 ±.1414 | 0.2000 ±.1414 | 0.2000 ±.1414 | 10.5 s |"
@@ -551,7 +560,7 @@ def test_markdown_shows_published_numbers_beside(board: Leaderboard) -> None:
 
 
 def test_csv_and_json_hold_every_metric(board: Leaderboard, tmp_path: Path) -> None:
-    board.write(tmp_path)
+    write_leaderboard(board, tmp_path)
     with (tmp_path / "leaderboard.csv").open(newline="") as file:
         rows = {row["label"]: row for row in csv.DictReader(file)}
     assert list(rows) == ["mf", "popularity", "mf-broken", "Ann 2001", "Bob | 2002"]

@@ -100,6 +100,20 @@ def test_the_best_of_several_is_chosen_on_validation_of_each_split(tmp_path: Pat
     assert "factors: the best on validation, chosen on each split anew: mf 2, mf-wide 1." in found.to_markdown()
 
 
+def test_a_choice_that_is_one_model_on_every_split_is_corrected_for_once(tmp_path: Path) -> None:
+    recipe = write(tmp_path, COMPARED + BEST, POPULARITY, MF, MF_WIDE)
+    splits = [
+        {"popularity": (0.1, 0.1), "mf": (0.3, 0.1 + gain), "mf-wide": (0.2, 0.1 + 2 * gain**2)}
+        for gain in (0.1, 0.3, 0.2, 0.4)
+    ]
+    found = table(recipe, splits, 8, 1)
+    rows = {row.label: row for row in found.rows}
+    raw = {label: rows[label].against["ndcg@5"].p_value for label in ("mf", "mf-wide")}
+    assert rows["factors"].holm_p_value == rows["mf"].holm_p_value == pytest.approx(2 * raw["mf"])
+    assert rows["mf-wide"].holm_p_value == pytest.approx(max(raw["mf-wide"], 2 * raw["mf"]))
+    assert "corrected for all 2 rows compared" in found.to_markdown()
+
+
 def test_a_model_that_failed_on_a_split_is_compared_on_the_others(tmp_path: Path) -> None:
     recipe = write(tmp_path, COMPARED, POPULARITY, MF)
     boards = {}

@@ -46,6 +46,7 @@ def compare(
     from neucf.cli.leaderboard import leaderboard
     from neucf.cli.leaderboard import report as write_report
     from neucf.experiment import compare_runs
+    from neucf.experiment.leaderboard_files import to_json
 
     board = compare_runs(
         runs,
@@ -59,7 +60,7 @@ def compare(
     )
     files = [] if report is None else write_report(board, report, command=shlex.join(["neucf", *sys.argv[1:]]))
     if json:
-        display.document(board.to_json())
+        display.document(to_json(board))
     else:
         leaderboard(board)
         for file in files:

@@ -11,7 +11,7 @@ from neucf.errors import ConfigError
 from neucf.evaluation.titles import metric_title
 from neucf.experiment import SplitTable
 from neucf.experiment.comparing import COLUMNS, Comparisons
-from neucf.experiment.leaderboard import SELECTED_ON_TEST, Leaderboard
+from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.tables import seconds
 
 
@@ -24,13 +24,8 @@ def leaderboard(board: Leaderboard) -> None:
     made.columns[0].no_wrap = False
 
     def add_published(label: str | None) -> None:
-        for name, number in board.published_beside(label).items():
-            mark = SELECTED_ON_TEST if number.selected_on_test else ""
-            values = (
-                f"{number.metrics[metric]:.4f}" if part == "test" and metric in number.metrics else ""
-                for part, metric in board.columns
-            )
-            made.add_row(f"{'  ' if label else ''}{escape(name)}{mark}", *values, "", style="dim")
+        for name, cells in board.published_rows(label):
+            made.add_row(f"{'  ' if label else ''}{escape(name)}", *cells, "", style="dim")
 
     for row in board.rows:
         style = None if row.num_seeds else "red"

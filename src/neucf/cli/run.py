@@ -61,7 +61,7 @@ def run(
     from neucf.cli.leaderboard import leaderboard, report
     from neucf.cli.progress import TrainingBar, TuningBar
     from neucf.cli.reading import read
-    from neucf.experiment import Leaderboard, load_recipe
+    from neucf.experiment import Leaderboard, load_recipe, write_leaderboard
     from neucf.experiment import run as run_recipe
     from neucf.experiment.recipe_files import recipe_file
 
@@ -116,7 +116,7 @@ def run(
         display.note("Interrupted. The same command goes on from here.")
         raise
     board = Leaderboard.of(loaded, results)
-    files = board.write(folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
+    files = write_leaderboard(board, folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
     if json:
         compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
         display.document({"models": [result.to_json() for result in results], **compared})

@@ -2,6 +2,7 @@
 
 from neucf.experiment.existing import compare_runs
 from neucf.experiment.leaderboard import Leaderboard
+from neucf.experiment.leaderboard_files import write_leaderboard
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_files import load_recipe, recipe_names
 from neucf.experiment.records import Result
@@ -18,4 +19,5 @@ __all__ = [
     "recipe_names",
     "run",
     "run_splits",
+    "write_leaderboard",
 ]

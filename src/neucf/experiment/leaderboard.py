@@ -1,22 +1,18 @@
-"""Leaderboard: a recipe's results, averaged over seeds, with published numbers beside, as Markdown, CSV and JSON."""
+"""Leaderboard: a recipe's results, averaged over seeds, with published numbers beside."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
-from neucf.artifacts.writer import write_json
 from neucf.evaluation.titles import SUMMARISED, metric_title, protocol_title
 from neucf.experiment.comparing import DECLARED, Comparisons
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_tables import PublishedTable
 from neucf.experiment.records import Result
-from neucf.experiment.tables import Figure, markdown_table, seconds
+from neucf.experiment.tables import Figure
 
 SELECTED_ON_TEST = "†"
 
@@ -118,6 +114,19 @@ class Leaderboard:
         """Returns the published numbers to show beside a label; None: those that stand alone."""
         return {name: number for name, number in self.published.items() if number.beside == label}
 
+    def published_rows(self, label: str | None) -> list[tuple[str, list[str]]]:
+        """Returns the same as rows of the summary: the name, marked where test chose, and what stands in `columns`."""
+        return [
+            (
+                f"{name}{SELECTED_ON_TEST if number.selected_on_test else ''}",
+                [
+                    f"{number.metrics[key]:.4g}" if on == "test" and key in number.metrics else ""
+                    for on, key in self.columns
+                ],
+            )
+            for name, number in self.published_beside(label).items()
+        ]
+
     @property
     def footnotes(self) -> list[str]:
         """What a reader of the table must know."""
@@ -146,97 +155,17 @@ class Leaderboard:
         """Where each published number is from, for files, which may be read alone."""
         return [f"{name}: {number.source}" for name, number in self.published.items()]
 
-    def write(self, folder: Path) -> list[Path]:
-        """Writes leaderboard.md, .csv and .json, and returns their paths."""
-        files = [folder / f"leaderboard.{suffix}" for suffix in ("md", "csv", "json")]
-        files[0].write_text(self.to_markdown(), encoding="utf-8")
-        files[1].write_text(self.to_csv(), encoding="utf-8")
-        write_json(files[2], self.to_json())
-        return files
-
-    def to_markdown(self) -> str:
-        """Returns the summary and then every metric, as tables."""
-        heads = (f"{metric_title(name)}{', validation' if part == 'valid' else ''}" for part, name in self.columns)
-        columns = ["model", *heads, "training"]
-        body = [cells for row in self.rows for cells in self._markdown_rows(row)]
-        body += [self._published_cells(name, number) for name, number in self.published_beside(None).items()]
-        lines = [
-            f"# {self.title}",
-            "",
-            *markdown_table(columns, body),
-            "",
-            *(f"{note}  " for note in self.footnotes),
-            "",
-        ]
-        if self.comparisons is not None:
-            lines += self.comparisons.to_markdown()
-        done = [row for row in self.rows if row.num_seeds]
-        for part, on in (("test", "test"), ("valid", "validation")):
-            if not all(getattr(row, part) for row in done):
-                continue
-            body = [[metric_title(name), *(str(getattr(row, part)[name]) for row in done)] for name in self.metrics]
-            lines += [
-                f"## Every metric, {on} part",
-                "",
-                *markdown_table(["metric", *(row.label for row in done)], body),
-                "",
-            ]
-        if self.published:
-            lines += ["## Sources", "", *(f"- {source}" for source in self.sources), ""]
-        return "\n".join(lines)
-
-    def to_csv(self) -> str:
-        """Returns a line for each label and each published number."""
-        columns = [
-            f"{part} {name}{more}" for part in ("valid", "test") for name in self.metrics for more in ("", " deviation")
-        ]
-        text = io.StringIO()
-        writer = csv.DictWriter(
-            text, ["label", "model", "seeds", "train_seconds", *columns, "source", "error"], lineterminator="\n"
-        )
-        writer.writeheader()
-        for row in self.rows:
-            cells: dict[str, Any] = {"label": row.label, "model": row.model, "seeds": row.num_seeds}
-            for part in ("valid", "test"):
-                for name, figure in getattr(row, part).items():
-                    cells |= {f"{part} {name}": figure.mean, f"{part} {name} deviation": figure.deviation}
-            writer.writerow({**cells, "train_seconds": row.train_seconds, "error": " ".join(row.errors)})
-        for label, number in self.published.items():
-            cells = {f"test {name}": value for name, value in number.metrics.items()}
-            writer.writerow({"label": label, **cells, "source": number.source})
-        return text.getvalue()
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns everything: rows, published numbers, and the single results."""
-        return {
-            "title": self.title,
-            "select": self.select,
-            "rows": [asdict(row) for row in self.rows],
-            "published": {label: number.model_dump() for label, number in self.published.items()},
-            "models": [result.to_json() for result in self.results],
-            **({} if self.comparisons is None else {"comparisons": self.comparisons.to_json()}),
-        }
-
     def figures(self, row: Row) -> list[str]:
         """Returns what stands in `columns` for a row."""
         if not row.num_seeds:
             return ["failed", *("" for _ in self.columns[1:])]
         return [str(getattr(row, part).get(name, "")) for part, name in self.columns]
 
-    def _markdown_rows(self, row: Row) -> list[list[str]]:
-        beside = self.published_beside(row.label).items()
-        return [
-            [row.label, *self.figures(row), seconds(row.train_seconds)],
-            *(self._published_cells(name, number) for name, number in beside),
-        ]
-
-    def _published_cells(self, label: str, number: PublishedTable) -> list[str]:
-        mark = SELECTED_ON_TEST if number.selected_on_test else ""
-        values = (
-            f"*{number.metrics[name]:.4g}*" if part == "test" and name in number.metrics else ""
-            for part, name in self.columns
-        )
-        return [f"{'&emsp;' if number.beside else ''}*{label}{mark}*", *values, ""]
+    def documents(self, label: str) -> list[dict[str, Any]]:
+        """Returns what a label's seeds were judged to be on the part of the summary, as `neucf evaluate --json`."""
+        own = (result for result in self.results if result.label == label)
+        found = (result.metrics if self.on == "test" else result.valid_metrics for result in own)
+        return [document for document in found if document is not None]
 
 
 def ordered_rows(results: Sequence[Result], select: str) -> tuple[Row, ...]:

@@ -22,6 +22,7 @@ from neucf.errors import ConfigError
 from neucf.evaluation.statistics import corrected_interval, corrected_t_test, holm
 from neucf.evaluation.titles import metric_title
 from neucf.experiment.leaderboard import Leaderboard, title_of, trained_by
+from neucf.experiment.leaderboard_files import write_leaderboard
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.running import run
 from neucf.experiment.runs import made_folder
@@ -110,7 +111,8 @@ class SplitTable:
             f"Difference from {self.reference}, mean over {splits} splits; its interval is over splits, corrected for "
             f"their overlapping training data (Nadeau and Bengio 2003; {self.num_train:,.0f} {self.unit} of training, "
             f"{self.num_test:,.0f} of test), and p is that of the corrected t-test.",
-            f"Holm: corrected for all {sum(row.holm_p_value is not None for row in self.rows)} rows compared. "
+            f"Holm: corrected for all {len(_family(self.rows))} rows compared, those that are one model on every split "
+            "counted once. "
             f"{metric_title(self.primary)} was declared beforehand; other metrics are exploratory.",
         ]
         if not splits:  # the reference differs by 0 from itself wherever it ended
@@ -215,7 +217,7 @@ def run_splits(
     for seed in range(1, num_splits + 1):
         own = recipe.on_split(seed)
         boards[seed] = Leaderboard.of(own, run(own, dataset, folder / f"split-{seed}", **options))
-        boards[seed].write(folder / f"split-{seed}")
+        write_leaderboard(boards[seed], folder / f"split-{seed}")
         parts = split(dataset, own.data.split, seed, valid=own.data.valid)
         trained = parts.train_and_valid if own.plan(own.models[0]).refits else parts.train
         sizes.append((_size(trained, _unit(way)), _size(parts.test, _unit(way))))
@@ -271,8 +273,17 @@ def _over_splits(differences: Sequence[float], train_per_test: float) -> OverSpl
 
 def _corrected(rows: Sequence[SplitRow], primary: str) -> tuple[SplitRow, ...]:
     """Returns the rows with Holm's p-values, the best on test first."""
-    compared = [row for row in rows if row.against]
-    p_values = holm([row.against[primary].p_value for row in compared]).tolist()
-    corrected = {row.label: p for row, p in zip(compared, p_values, strict=True)}
-    whole = [replace(row, holm_p_value=corrected.get(row.label)) for row in rows]
+    family = _family(rows)
+    p_values = holm([row.against[primary].p_value for row in family.values()]).tolist()
+    corrected = dict(zip(family, p_values, strict=True))
+    whole = [replace(row, holm_p_value=corrected.get(_models(row))) for row in rows]
     return tuple(sorted(whole, key=lambda row: -row.test[primary].mean if row.test else float("inf")))
+
+
+def _family(rows: Sequence[SplitRow]) -> dict[frozenset[tuple[int, str]], SplitRow]:
+    """Returns what is tested: a name of `best_of` that came out as one label on every split is no test of its own."""
+    return {_models(row): row for row in rows if row.against}
+
+
+def _models(row: SplitRow) -> frozenset[tuple[int, str]]:
+    return frozenset(row.chosen.items())
