@@ -40,6 +40,7 @@ from neucf.experiment import Leaderboard, Recipe, Result, provenance, run, write
 from neucf.experiment.budget import Budget
 from neucf.experiment.leaderboard_files import to_markdown
 from neucf.experiment.plots import _drawn
+from neucf.experiment.runs import held, made_folder
 from neucf.experiment.studies import Trial
 from neucf.experiment.tuning import tune
 from neucf.recommender import EpochRecord
@@ -156,6 +157,17 @@ def test_sixteen_models_look_different_in_a_plot() -> None:
     found = _drawn(board)
     assert len({(colour, dash) for _, colour, (dash, _) in found}) == 16
     assert len({(colour, dash) for _, colour, (_, dash) in found}) == 16
+
+
+def test_one_command_at_a_time_works_in_a_folder(tmp_path: Path, neucf: Call) -> None:
+    write(tmp_path, FULL, POPULARITY)
+    command = ("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1)
+    with held(made_folder(tmp_path / "out")):
+        done = neucf(*command)
+    assert (done.code, done.out) == (2, "")
+    assert f"{tmp_path / 'out'} is in use by another process. Wait for it, or choose another." in done.err
+    assert not (tmp_path / "out" / "leaderboard.md").exists()
+    assert neucf(*command).code == 0
 
 
 def test_what_is_there_is_taken_over_and_added_to(tmp_path: Path) -> None:

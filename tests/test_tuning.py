@@ -26,7 +26,7 @@ from neucf.experiment import trying
 from neucf.experiment.budget import Budget
 from neucf.experiment.records import Records
 from neucf.experiment.studies import Trial
-from neucf.experiment.tuning import Tuned, train_best, tune
+from neucf.experiment.tuning import Tuned, times_on_test, train_best, tune
 from neucf.experiment.tuning_plots import draw
 from neucf.fitting import Plan
 from neucf.models.config import Config, Tunable
@@ -255,7 +255,7 @@ def test_a_study_of_something_else_is_refused(tmp_path: Path, change: dict[str, 
 def test_a_study_is_held_against_others(tmp_path: Path) -> None:
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ArtifactError, match="is tuned by another process"):
+        with pytest.raises(ArtifactError, match="is in use by another process"):
             study(stub(), tmp_path, 1)
     assert len(study(stub(), tmp_path, 1).trials) == 1
 
@@ -351,6 +351,19 @@ def test_minutes_are_respected_and_the_defaults_always_finish(tmp_path: Path, mo
     assert again.trials == tuned.trials
 
 
+def test_more_minutes_give_what_they_would_have_given_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trying, "perf_counter", Clock())
+    plan = stub(epochs=20)
+    first = study(plan, tmp_path / "part", 1)
+    minutes = (first.trials[0].seconds + 60) / 60
+    assert study(plan, tmp_path / "part", None, minutes=minutes).trials[-1].cut
+    # Fewer trials are enough, and more minutes for as many are more time as well.
+    for trials in (2, 14):
+        part = study(plan, tmp_path / "part", trials)
+        assert without_time(part) == without_time(study(plan, tmp_path / f"whole{trials}", trials))
+        assert not any(trial.cut for trial in part.trials)
+
+
 def test_a_trial_under_way_when_time_is_up_is_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trying, "perf_counter", Clock())
     first = study(stub(epochs=20), tmp_path, 1)
@@ -443,6 +456,19 @@ def test_the_best_is_trained_anew_where_titles_are_others(tmp_path: Path) -> Non
     assert set(items["title"]) == {"Film"}
 
 
+def test_an_earlier_budget_meets_test_no_second_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial(0, "complete", {}, 0.1, [], 0.0, None)
+    few = Tuned(METRIC, (trial,), {})
+    more = Tuned(METRIC, (trial, replace(trial, number=1, settings={"lr": 0.05}, value=0.2)), {})
+    first = train_best(MF, DATA, PARTS, tmp_path, few)
+    train_best(MF, DATA, PARTS, tmp_path, more)
+    assert times_on_test(tmp_path) == 2
+    monkeypatch.setattr("neucf.experiment.runs.evaluate", None)
+    assert train_best(MF, DATA, PARTS, tmp_path, few) == first
+    assert times_on_test(tmp_path) == 2
+    assert open_run(tmp_path / "best").manifest["fingerprint"] == first["fingerprint"]
+
+
 def test_test_can_wait_or_be_missing(tmp_path: Path) -> None:
     tuned = study(MF, tmp_path, 2)
     assert train_best(MF, DATA, PARTS, tmp_path, tuned, on_test=False)["metrics"] is None
@@ -495,6 +521,9 @@ def test_what_mattered_is_found_and_drawn(tmp_path: Path) -> None:
     files = draw(tuned, "stub", tmp_path)
     assert [file.name for file in files] == ["history.png", "importance.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    # A smaller budget has none, nor the picture of another's.
+    draw(study(stub(kind="plain", trouble="divergence"), tmp_path, 4), "stub", tmp_path)
+    assert not (tmp_path / "importance.png").exists()
     few = study(stub(), tmp_path / "few", 2)
     assert few.importances == {}
     assert [file.name for file in draw(few, "stub", tmp_path / "few")] == ["history.png"]

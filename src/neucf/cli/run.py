@@ -64,6 +64,7 @@ def run(
     from neucf.experiment import Leaderboard, load_recipe, write_leaderboard
     from neucf.experiment import run as run_recipe
     from neucf.experiment.recipe_files import recipe_file
+    from neucf.experiment.runs import held, made_folder
 
     loaded = load_recipe(recipe)
     reading = {
@@ -107,24 +108,27 @@ def run(
         "command": shlex.join(["neucf", *sys.argv[1:]]),
         "recipe": recipe_file(recipe).read_text("utf-8"),
     }
-    try:
-        if split_seeds is not None:
-            _over_splits(loaded, dataset, folder, split_seeds, how, about, json)
-            return
-        results = run_recipe(loaded, dataset, folder, **how)
-    except KeyboardInterrupt:
-        display.note("Interrupted. The same command goes on from here.")
-        raise
-    board = Leaderboard.of(loaded, results)
-    files = write_leaderboard(board, folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
-    if json:
-        compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
-        display.document({"models": [result.to_json() for result in results], **compared})
-    else:
-        leaderboard(board)
-        display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
-    if board.failed:
-        raise typer.Exit(1)
+    with held(made_folder(folder)):
+        try:
+            if split_seeds is not None:
+                _over_splits(loaded, dataset, folder, split_seeds, how, about, json)
+                return
+            results = run_recipe(loaded, dataset, folder, **how)
+        except KeyboardInterrupt:
+            display.note("Interrupted. The same command goes on from here.")
+            raise
+        board = Leaderboard.of(loaded, results)
+        files = (
+            write_leaderboard(board, folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
+        )
+        if json:
+            compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
+            display.document({"models": [result.to_json() for result in results], **compared})
+        else:
+            leaderboard(board)
+            display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
+        if board.failed:
+            raise typer.Exit(1)
 
 
 def _over_splits(

@@ -117,6 +117,9 @@ def tune(
     except KeyboardInterrupt:
         display.note("Interrupted. The same command goes on from here.")
         raise
+    times = tuning.times_on_test(folder)
+    if test and times > 1:
+        display.note(f"This study has met test {times} times: a budget chosen by what test said is chosen on test.")
     found = _document(tuned, best, folder / tuning.BEST)
     write_json(folder / "tune.json", found)
     files = [folder / "tune.json", *_plots(tuned, model, folder)]

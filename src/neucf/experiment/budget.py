@@ -43,6 +43,13 @@ class Budget:
         count = next((n for n in range(len(trials)) if self.spent(trials[:n])), len(trials))
         return trials[:count]
 
+    def resumes(self, trials: Sequence[Trial]) -> bool:
+        """Whether the last trial was cut by less time than this has, and is to be tried again."""
+        if not trials or not trials[-1].cut:
+            return False
+        *before, last = trials
+        return not self.spent(before) and self.seconds_left(before) > last.seconds
+
     def seconds_left(self, trials: Sequence[Trial]) -> float:
         """Returns the seconds that the next trial may take."""
         if self.minutes is None:

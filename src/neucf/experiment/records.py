@@ -68,6 +68,11 @@ class Records:
         ended_well = (row for row in reversed(self._rows) if row.get("error") is None)
         return next((row for row in ended_well if all(row.get(name) == key[name] for name in key)), None)
 
+    @property
+    def num_on_test(self) -> int:
+        """How many lines hold metrics on test."""
+        return sum(row.get("metrics") is not None for row in self._rows)
+
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds a line, whole even where the last one was cut by a crash."""
         text = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

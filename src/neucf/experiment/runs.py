@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from neucf.experiment.records import Records
 from neucf.fitting import Plan, fit_into
 from neucf.models import Model
 
-ERRORS = "errors.log"
+ERRORS, LOCK = "errors.log", ".lock"
 
 # Given what is trained and the metric that chooses its epoch, shows the training that runs inside.
 Training = Callable[[str, str | None], AbstractContextManager[Watch | None]]
@@ -68,7 +69,7 @@ def train_and_judge(
     seconds_before: float = 0.0,
     on_test: bool = True,
 ) -> tuple[dict[str, Any], bool]:
-    """Trains and judges a run unless its folder and a record say that this was done.
+    """Trains a run unless its folder holds it, and judges it unless a record says that this was done.
 
     Args:
         folder: The run folder.
@@ -95,7 +96,8 @@ def train_and_judge(
         ):
             fit_into(partial, plan, dataset, parts, watch=watch, record={"label": label, "fingerprint": fingerprint})
     judged_alike = _judged_alike(plan, fingerprint)
-    row, on_test = records.find(judged_alike) if reused else None, on_test and parts.test is not None
+    # A run that was judged once is not judged again, even where another stood in its folder in between.
+    row, on_test = records.find(judged_alike), on_test and parts.test is not None
     if row is None or (on_test and row["metrics"] is None):
         opened = open_run(folder)
         fits = opened.manifest["fits"]
@@ -172,6 +174,17 @@ def recorded_fingerprint(folder: Path) -> str | None:
     except ArtifactError:
         return None
     return manifest.get("fingerprint")
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds the folder of an experiment against other processes; raises ArtifactError where another holds it."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArtifactError(f"{folder} is in use by another process. Wait for it, or choose another.") from None
+        yield
 
 
 def made_folder(out: str | Path) -> Path:

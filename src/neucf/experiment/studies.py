@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,18 +13,21 @@ import numpy as np
 
 from neucf.artifacts import difference
 from neucf.errors import ArtifactError, ConfigError
+from neucf.experiment.runs import held
 from neucf.models.config import Config, Tunable, plain
 
 if TYPE_CHECKING:
     import optuna
 
-STUDY, LOCK = "study.db", ".lock"
+STUDY = "study.db"
 # Trials that end before any is pruned.
 UNPRUNED = 5
 # A trial reports at each tenth of its epochs, so that trials of unlike length meet; three pass before pruning.
 STEPS, UNPRUNED_STEPS = 10, 3
 # Importances of fewer trials say nothing, and are about what tells this share of them from the rest.
 FEWEST, BEST_SHARE = 10, 0.25
+# How the reason of a trial begins that the budget's minutes cut.
+TIME_UP = "Time was up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Trial:
     seconds: float
     reason: str | None
 
+    @property
+    def cut(self) -> bool:
+        """Whether it ended because time was up, and would have gone on with more."""
+        return _is_cut(self.reason)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the entry that `neucf tune --json` prints."""
         return asdict(self)
@@ -63,20 +70,26 @@ class Study:
 
     @property
     def trials(self) -> list[Trial]:
-        """The trials that ended, in order; an interrupted one did not, and is drawn again."""
-        return [
-            _read(number, trial) for number, trial in enumerate(filter(_ended, self._study.get_trials(deepcopy=False)))
-        ]
+        """The trials that ended, in order; an interrupted one did not, and is drawn again.
 
-    def ask(self) -> tuple[optuna.Trial, dict[str, Any]]:
+        Nor did one that time cut, once another was begun after it: a larger budget then tried it again.
+        """
+        every = self._study.get_trials(deepcopy=False)
+        ended = [
+            trial
+            for trial in every
+            if _ended(trial) and (trial is every[-1] or not _is_cut(trial.user_attrs.get("reason")))
+        ]
+        return [_read(number, trial) for number, trial in enumerate(ended)]
+
+    def ask(self, number: int) -> tuple[optuna.Trial, dict[str, Any]]:
         """Returns a trial and its settings: first the defaults, then what TPE draws from the trials before.
 
-        Drawn by the seed and the number of trials that ended, so that a study gives the same whatever interrupts it.
+        Drawn by the seed and the number of the trial, so that a study gives the same whatever interrupts it.
         """
         from optuna.samplers import TPESampler
         from optuna.trial import TrialState
 
-        number = len(self.trials)
         seed = np.random.SeedSequence([self._seed, number]).generate_state(1)[0]
         self._study.sampler = TPESampler(seed=int(seed))
         if number == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -144,7 +157,7 @@ def opened(
     from optuna.trial import TrialState
     from sqlalchemy.exc import SQLAlchemyError
 
-    with _held(folder), _quiet():
+    with held(folder), _quiet():
         storage = _storage(folder / STUDY)
         try:
             study = optuna.create_study(
@@ -163,16 +176,6 @@ def opened(
         finally:
             storage.remove_session()
             storage.engine.dispose()
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArtifactError(f"{folder} is tuned by another process. Wait for it, or choose another.") from None
-        yield
 
 
 @contextmanager
@@ -246,9 +249,15 @@ def _ended(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.state.is_finished() and (trial.state.name != "FAIL" or trial.user_attrs.get("reason") is not None)
 
 
+def _is_cut(reason: str | None) -> bool:
+    return reason is not None and reason.startswith(TIME_UP)
+
+
 def _read(number: int, trial: optuna.trial.FrozenTrial) -> Trial:
-    state: Any = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
     kept = trial.user_attrs
+    state: Any = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
+    if _is_cut(kept.get("reason")):
+        state = "pruned"
     return Trial(
         number=number,
         state=state,

@@ -12,7 +12,7 @@ from neucf.data.splits import Split
 from neucf.evaluation import evaluate
 from neucf.experiment.budget import Budget
 from neucf.experiment.runs import explain
-from neucf.experiment.studies import STEPS, Study, Trial
+from neucf.experiment.studies import STEPS, TIME_UP, Study, Trial
 from neucf.fitting import Plan, fit_model
 from neucf.recommender import EpochRecord
 
@@ -52,15 +52,19 @@ class Trying:
 
     def next(self, study: Study, budget: Budget, before: Sequence[Trial]) -> None:
         """Tries what the study gives, and tells it what came of it; an error of any kind fails the trial alone."""
-        trial, settings = study.ask()
+        trial, settings = study.ask(len(before))
         # Something must complete, or the minutes were for nothing.
         able = any(other.value is not None for other in before)
-        deadline = perf_counter() + budget.seconds_left(before) if able else float("inf")
-        start, monitor = perf_counter(), _TrialMonitor(trial, self.metric, deadline, self.watcher)
+        start = perf_counter()
+        deadline = start + budget.seconds_left(before) if able else float("inf")
+        monitor = _TrialMonitor(trial, self.metric, deadline, self.watcher)
         try:
             value, more = self._fit_and_judge(settings, monitor)
         except _PrunedError as error:
             study.tell(trial, perf_counter() - start, reason=str(error), pruned=True)
+        except _CutError as error:
+            # Not as pruned: what a larger budget tries again must not be learnt from.
+            study.tell(trial, perf_counter() - start, reason=str(error))
         except Exception as error:
             reason = explain(error, self.folder, f"trial {len(before)}: {settings}")
             study.tell(trial, perf_counter() - start, reason=reason)
@@ -78,7 +82,11 @@ class Trying:
 
 
 class _PrunedError(Exception):
-    """Ends a trial before its time."""
+    """Ends a trial that does worse than most."""
+
+
+class _CutError(Exception):
+    """Ends a trial because time is up."""
 
 
 class _TrialMonitor:
@@ -100,7 +108,7 @@ class _TrialMonitor:
             if self._trial.should_prune():
                 raise _PrunedError(f"Below the median of earlier trials {where}: {self._metric} {value:.4f}.")
         if perf_counter() > self._deadline:
-            raise _PrunedError(f"Time was up {where}.")
+            raise _CutError(f"{TIME_UP} {where}.")
 
     def complete(self, value: float) -> None:
         """Reports what the trial kept where it stopped early, else only those that went on would be compared with."""

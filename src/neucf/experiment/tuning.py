@@ -126,6 +126,8 @@ def tune(
         trying = Trying(plan, seen, metric, place, [half.first_model for half in halves], watcher)
         while True:
             trials = study.trials
+            if budget.resumes(trials):
+                trials = trials[:-1]
             if watcher is not None and trials:
                 watcher.trials(budget.within(trials))
             if budget.spent(trials):
@@ -183,6 +185,11 @@ def train_best(
         on_test=on_test,
     )
     return record
+
+
+def times_on_test(folder: str | Path) -> int:
+    """Returns how many best runs of a study were judged on test, as one of each budget may be."""
+    return Records(Path(folder) / RESULTS).num_on_test
 
 
 def _weights(halves: Sequence[Run]) -> list[str]:

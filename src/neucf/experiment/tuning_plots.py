@@ -11,7 +11,7 @@ from neucf.experiment.tuning import Tuned
 
 
 def draw(tuned: Tuned, model: str, folder: Path) -> list[Path]:
-    """Writes history.png and, for enough trials, importance.png; returns their paths.
+    """Writes history.png and, for enough trials, importance.png; returns their paths, and removes an outdated one.
 
     Raises:
         ImportError: Without matplotlib.
@@ -20,6 +20,7 @@ def draw(tuned: Tuned, model: str, folder: Path) -> list[Path]:
 
     with matplotlib.rc_context(STYLE):
         figures = {"history.png": _history(tuned, model)}
+        (folder / "importance.png").unlink(missing_ok=True)
         if tuned.importances:
             figures["importance.png"] = _importance(tuned, model)
         for name, figure in figures.items():
