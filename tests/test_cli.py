@@ -263,7 +263,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert neucf("train", clusters, "--out", tmp_path / "run", *settings).code == 2
     other = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--seed", 9, "--resume")
     assert other.code == 2
-    assert "`seed`" in other.err
+    assert "`--seed`" in other.err
     done = neucf("train", clusters, "--out", tmp_path / "run", *settings, "--resume")
     assert done.code == 0, done.err
     assert not (tmp_path / "run.partial").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from neucf import errors
+from neucf import errors, read
 
 Call = Callable[..., Any]
 
@@ -94,21 +94,22 @@ def test_a_source_that_is_none(
 @pytest.mark.parametrize(
     ("arguments", "needles"),
     [
-        (["--model", "bprmf"], ["`model`", "bprmf", "bpr-mf"]),
-        (["--model", "mf", "--set", "dims=3"], ["`key`", "dims", "dim"]),
+        (["--model", "bprmf"], ["`--model`", "bprmf", "bpr-mf"]),
+        (["--model", "mf", "--set", "dims=3"], ["`--set` must be a setting of mf", "'dims'", "'dim'"]),
         (["--model", "mf", "--set", "dim=0"], ["`dim`", "0"]),
-        (["--model", "mf", "--set", "lr=fast"], ["`lr`", "fast"]),
+        (["--model", "mf", "--set", "lr=fast"], ["`lr` of mf must be a number; got 'fast'."]),
+        (["--model", "mlp", "--set", "tower=wide"], ["`tower` of mlp must be whole numbers", "got 'wide'"]),
         (["--model", "mf", "--set", "dim"], ["--set", "key=value"]),
         ([*TRAIN, "--split", "random:0.9/0.1/0.1"], ["sum to 1", "0.9/0.1/0.1"]),
         ([*TRAIN, "--split", "randon:0.8/0.1/0.1"], ["randon", "random"]),
         ([*TRAIN, "--split", "fixed"], ["fixed"]),
         ([*TRAIN, "--split", "temporal:0.8/0.1/0.1"], ["timestamps"]),
-        ([*TRAIN, "--valid", "random:0.1"], ["`valid`"]),
-        ([*TRAIN, "--seed", str(2**64)], ["`seed`", str(2**64)]),
-        ([*TRAIN, "--device", "tpu"], ["`device`", "tpu"]),
-        ([*TRAIN, "--device", "cuda:99"], ["`device`", "cuda:99"]),
+        ([*TRAIN, "--valid", "random:0.1"], ["`--valid`"]),
+        ([*TRAIN, "--seed", str(2**64)], ["`--seed`", str(2**64)]),
+        ([*TRAIN, "--device", "tpu"], ["`--device`", "tpu"]),
+        ([*TRAIN, "--device", "cuda:99"], ["`--device`", "cuda:99"]),
         ([*TRAIN, "--user-col", "who"], ["who"]),
-        ([*TRAIN, "--k-core", "50"], ["54 rows", "`k_core`"]),
+        ([*TRAIN, "--k-core", "50"], ["54 rows", "`--k-core`"]),
         ([*TRAIN, "--init-from", "nowhere"], ["--init-from", "popularity"]),
     ],
     ids=lambda value: " ".join(value[-1:]) if isinstance(value, list) else None,
@@ -144,9 +145,9 @@ def test_unknown_ids_get_the_nearest(good: Path, tmp_path: Path, neucf: Call) ->
     assert neucf("train", good, *TRAIN, "--out", run).code == 0
     refused(neucf("recommend", run, "--user", "12"), "user_id", "12", "8, 7, 6")
     refused(neucf("recommend", run, "--liked", "nothing"), "item_id", "'nothing'")
-    refused(neucf("recommend", run, "--user", "1", "-k", "99"), "`k`", "99")
+    refused(neucf("recommend", run, "--user", "1", "-k", "99"), "`-k`", "99")
     refused(neucf("similar", run, "1"), "popularity")
-    refused(neucf("recommend", run, "--all-users", "--out", tmp_path / "all.xlsx"), "`out`", ".parquet")
+    refused(neucf("recommend", run, "--all-users", "--out", tmp_path / "all.xlsx"), "`--out`", ".parquet")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_unknown_ids_get_the_nearest(good: Path, tmp_path: Path, neucf: Call) ->
         (["compare", "RUN", "RUN", "-k", "5", "-k", "-2"], "`-k` must be greater than or equal to 1; got '-2'."),
         (["serve", "RUN", "--port", "99999"], "`--port` must be less than or equal to 65535; got '99999'."),
         (["run", "lecture", "--seeds", "0"], "`--seeds` must be greater than or equal to 1; got '0'."),
-        (["tune", "DATA", "--model", "mf", "--trials", "few"], "`--trials` must be a valid integer"),
+        (["tune", "DATA", "--model", "mf", "--trials", "few"], "`--trials` must be an integer"),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else None,
 )
@@ -200,6 +201,35 @@ def test_work_that_failed_exits_1(
     importlib.import_module("neucf.cli.reports")
     monkeypatch.setattr("neucf.artifacts.open_run", fail)
     assert neucf("evaluate", "RUN") == (code, "", f"Error: {error}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["trian"], "No such command 'trian'. Did you mean 'train'? See `neucf --help`."),
+        (["run", "missing.toml"], "; missing.toml does not exist."),
+        (["run", "lectur"], "ncf-ml-1m; lectur is neither."),
+    ],
+)
+def test_what_does_not_exist_is_said_to(arguments: list[str], sentence: str, neucf: Call) -> None:
+    refused(neucf(*arguments), sentence)
+
+
+def test_errors_name_options_and_not_pythons_arguments(tmp_path: Path, neucf: Call) -> None:
+    file = tmp_path / "events.csv"
+    file.write_text("who,what\n1,2\n")
+    refused(neucf("data", "describe", file), "name it with `--user-col`")
+    with pytest.raises(errors.DataError, match="name it with `user_col`"):
+        read(file)
+
+
+def test_a_folder_of_runs_names_the_runs_inside(good: Path, tmp_path: Path, neucf: Call) -> None:
+    for name in ("a", "b"):
+        assert neucf("train", good, *TRAIN, "--out", tmp_path / "runs" / name).code == 0
+    inside = f"Name one of them: {tmp_path / 'runs' / 'a'}, {tmp_path / 'runs' / 'b'}."
+    refused(neucf("evaluate", tmp_path / "runs"), inside)
+    short, long = (neucf("evaluate", tmp_path / "runs" / "a", "--on", on, "--json") for on in ("valid", "validation"))
+    assert (long.code, long.out) == (0, short.out)
 
 
 def test_a_closed_pipe_is_quiet() -> None:

@@ -166,8 +166,8 @@ def test_what_cannot_be_compared_is_a_wrong_request(tmp_path: Path, neucf: Call)
         (["a", "a"], [], "a stands twice"),
         (["a", "bare"], [], "record how they split"),
         (["a", "nothing"], [], "must be a run folder"),
-        (["a", "b"], ["--reference", "ials"], "`reference` must be"),
-        (["a", "b"], ["--metric", "ndcg@7"], "`metric` must be"),
+        (["a", "b"], ["--reference", "ials"], "`--reference` must be"),
+        (["a", "b"], ["--metric", "ndcg@7"], "`--metric` must be"),
     ]
     for names, options, message in cases:
         done = neucf("compare", *(tmp_path / name for name in names), *options)

@@ -123,8 +123,8 @@ def test_what_tuning_found_reaches_the_model_and_the_neumf_that_starts_from_it(r
         ("dim = 6", "tune = { trails = 3 }", "`trails` must be a key of [[models]] gmf-small, tune; got 'trails'."),
         ("dim = 6", "tune = { trails = 3 }", "Did you mean 'trials'?"),
         ("dim = 6", "tune = {}", "`trials` or `minutes` must say how much may be tried"),
-        ("dim = 6", "tune = { trials = 0 }", "`trials` in [[models]] gmf-small, tune: "),
-        ("dim = 6", "tune = { minutes = 0 }", "`minutes` in [[models]] gmf-small, tune: "),
+        ("dim = 6", "tune = { trials = 0 }", "`trials` in [[models]] gmf-small, tune must be greater"),
+        ("dim = 6", "tune = { minutes = 0 }", "`minutes` in [[models]] gmf-small, tune must be greater than 0; got 0."),
         ("dim = 6", "tune = 5", "`tune` in [[models]] gmf-small"),
         (
             "dim = 6",

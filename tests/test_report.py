@@ -131,7 +131,7 @@ def test_compare_writes_it_too(tmp_path: Path, neucf: Call) -> None:
         assert "Rated best: " in text
     refused = neucf("compare", *runs, "--report", tmp_path / "nowhere" / "file.html", "--threads", 1)
     assert refused.code == 2
-    assert "`report` must be a file that can be written" in refused.err
+    assert "`--report` must be a file that can be written" in refused.err
 
 
 def test_a_report_on_validation_shows_nothing_of_test(tmp_path: Path, neucf: Call) -> None:

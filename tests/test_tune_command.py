@@ -123,16 +123,16 @@ def test_failed_trials_are_shown_with_their_reason(data: Path, tmp_path: Path, n
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--model", "mf"], "`trials` or `minutes` must say how much may be tried"),
-        (["--model", "mf", "--minutes", -1], "`minutes` must be above 0; got -1.0."),
+        (["--model", "mf"], "`--trials` or `--minutes` must say how much may be tried"),
+        (["--model", "mf", "--minutes", -1], "`--minutes` must be above 0; got -1.0."),
         (["--model", "mff", "--trials", 1], "Did you mean 'mf'?"),
-        (["--model", "popularity", "--trials", 1], "`model` must have settings left to look for; got popularity"),
+        (["--model", "popularity", "--trials", 1], "`--model` must have settings left to look for; got popularity"),
         (["--model", "mf", "--trials", 1, "--metric", "ndgc@20"], "Did you mean 'ndcg@20'?"),
-        (["--model", "mf", "--trials", 1, "--metric", "ndcg@0"], "`metric` must be a metric of the full protocol"),
+        (["--model", "mf", "--trials", 1, "--metric", "ndcg@0"], "`--metric` must be a metric of the full protocol"),
         (["--model", "mf", "--trials", 1, "--protocol", "sampled", "--metric", "recall@20"], "of the sampled protocol"),
         (["--model", "mf", "--trials", 1, "--set", "dmi=3"], "Did you mean 'dim'?"),
-        (["--model", "mf", "--trials", 1, "--split", "random:0.8/0/0.2"], "`split` must hold out validation"),
-        (["--model", "mf", "--trials", 1, "--split", "none"], "`split` must hold out validation"),
+        (["--model", "mf", "--trials", 1, "--split", "random:0.8/0/0.2"], "`--split` must hold out validation"),
+        (["--model", "mf", "--trials", 1, "--split", "none"], "`--split` must hold out validation"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -150,7 +150,7 @@ def test_another_study_is_refused(data: Path, tmp_path: Path, neucf: Call) -> No
     assert neucf(*command).code == 0
     done = neucf(*command, "--split-seed", 2)
     assert done.code == 2
-    assert "holds a study that was asked for something else: `split_seed` was 1 and is now 2." in done.err
+    assert "holds a study that was asked for something else: `--split-seed` was 1 and is now 2." in done.err
 
 
 def test_without_optuna_or_matplotlib_a_sentence_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -64,3 +65,11 @@ class ConflictError(NeucfError):
     """An event comes under the key of another one."""
 
     exit_code = 2
+
+
+def broken(what: str, message: str) -> str:
+    """Returns pydantic's message on an argument in neucf's words: `epochs` must be an integer."""
+    text = message.removeprefix("Value error, ").partition(", unable to")[0]
+    text = re.sub(r"\ba valid (?=([aeiou])?)", lambda found: "an " if found[1] else "a ", text)
+    ruled = re.sub(r"^(\w+ should|must) ", f"{what} must ", text)
+    return ruled if ruled != text else f"{what}: {text}"

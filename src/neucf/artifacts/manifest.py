@@ -21,6 +21,8 @@ WEIGHTS = "weights.safetensors"
 FIRST_WEIGHTS = "first.safetensors"
 # A manifest is read whole before anything is checked.
 MAX_BYTES = 64 << 20
+# Runs that are named where a folder of them is given for one.
+SHOWN = 20
 
 PartName: TypeAlias = Literal[
     "train", "valid", "test", "valid_history", "test_history", "below_threshold", "below_k_core"
@@ -99,6 +101,10 @@ def read_manifest(run: Path) -> tuple[Manifest, dict[str, Any]]:
     if not run.is_dir():
         raise ArtifactError(f"`run` must be a run folder, made by `neucf train`; got {run}, which is not a folder.")
     if not file.is_file():
+        inside = sorted(str(each.parent) for each in run.glob(f"*/{MANIFEST}"))
+        if inside:
+            shown = ", ".join(inside[:SHOWN]) + (", ..." if len(inside) > SHOWN else "")
+            raise ArtifactError(f"{run} must be a run folder; it is a folder of runs. Name one of them: {shown}.")
         raise ArtifactError(f"{run} must hold {MANIFEST} to be a run folder; it does not.")
     if file.is_symlink() or file.stat().st_size > MAX_BYTES:
         raise ArtifactError(f"{file} must be a plain file of at most {MAX_BYTES >> 20} MiB; it is not.")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -15,18 +17,21 @@ from typer.core import TyperGroup
 
 from neucf import __version__
 from neucf.cli import compare, data, evaluate, index, models, quickstart, recommend, run, serve, train, tune
-from neucf.errors import NeucfError
+from neucf.errors import NeucfError, broken
 
 # Of click, or of the copy of it that newer typers bring
 _UsageError: Any = typer.BadParameter.__base__
 
 
 class _Commands(TyperGroup):
-    """Commands whose wrong options are refused in a sentence, as everything else is, not in a box."""
+    """Commands that say what is wrong in a sentence, in the words of the command line, not in a box."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except NeucfError as error:
+            print(f"Error: {_in_options(str(error), self.commands[ctx.invoked_subcommand])}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
         except _UsageError as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 raise
@@ -34,16 +39,33 @@ class _Commands(TyperGroup):
             raise typer.Exit(2) from None
 
 
+def _in_options(text: str, command: Any) -> str:
+    """Returns an error in which Python's names of arguments are the command's options."""
+    options = dict(_named(command))
+    return re.sub(r"`([a-z_]+)`", lambda found: f"`{options.get(found[1], found[1])}`", text)
+
+
+def _named(command: Any) -> Iterator[tuple[str, str]]:
+    """Yields the name of each argument of a command, and of those below it, with its option."""
+    for param in command.params:
+        if param.opts[0].startswith("-"):
+            # What is set is named by its key, of which Python has no argument.
+            yield {"settings": "key"}.get(param.name, param.name), param.opts[0]
+    for below in getattr(command, "commands", {}).values():
+        yield from _named(below)
+
+
 def _sentence(error: Any) -> str:
     """Returns what an option broke: the rule, the value received, and where to look."""
     param, cause = getattr(error, "param", None), error.__cause__
     if param is not None and error.message.startswith("Input should"):
         # Of pydantic, by which newer typers check numbers; it leaves the value out
-        return (
-            f"`{param.opts[0]}` {error.message.replace('Input should', 'must', 1)}; got {cause.errors()[0]['input']!r}."
-        )
+        return f"{broken(f'`{param.opts[0]}`', error.message)}; got {cause.errors()[0]['input']!r}."
     text = error.format_message().replace("Value error, ", "").removeprefix("Invalid value: ").rstrip(".")
-    return f"{text}; see `{error.ctx.command_path} --help`." if error.ctx else f"{text}."
+    if not error.ctx:
+        return f"{text}."
+    help_command = f"`{error.ctx.command_path} --help`."
+    return f"{text} See {help_command}" if text.endswith("?") else f"{text}; see {help_command}"
 
 
 app = typer.Typer(
@@ -92,9 +114,6 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         app()
-    except NeucfError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -20,7 +20,7 @@ def compare(
         str | None,
         typer.Option(metavar="LABEL", help="Hold the others against this one.", show_default="the first run's"),
     ] = None,
-    on: Annotated[Literal["valid", "test"], typer.Option(help="The part to judge on.")] = "test",
+    on: options.On = "test",
     protocol: Annotated[
         Literal["full", "sampled"] | None,
         typer.Option(help="How all are judged.", show_default="as the runs were on validation"),
@@ -51,7 +51,7 @@ def compare(
     board = compare_runs(
         runs,
         reference=reference,
-        on=on,
+        on=options.part(on),
         protocol=protocol,
         ks=k,
         metric=metric,

@@ -12,7 +12,7 @@ from neucf.cli import options
 
 def evaluate(
     run: options.Run,
-    on: Annotated[Literal["valid", "test"], typer.Option(help="The part to evaluate on.")] = "test",
+    on: options.On = "test",
     protocol: Annotated[
         Literal["full", "sampled"],
         typer.Option(help="full: rank the whole catalogue; sampled: the held-out item among 99 candidates."),
@@ -49,7 +49,7 @@ def evaluate(
     from neucf.evaluation import evaluate as measure
     from neucf.evaluation.beyond import genre_flags
 
-    opened = open_run(run)
+    opened, on = open_run(run), options.part(on)
     seed = _seed_of(opened.manifest) if seed is None else seed
     # Only a model that never saw validation may be judged on it.
     model = opened.first_model if on == "valid" else opened.model

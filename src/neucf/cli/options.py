@@ -11,6 +11,7 @@ READING, RUNNING, LISTED = "How DATA is read", "How the run goes", "What may be 
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A named data set (`neucf data list`), a file, or a folder.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder written by `neucf train`.")]
+On = Annotated[Literal["valid", "validation", "test"], typer.Option(help="The part to judge on; validation is valid.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -19,6 +20,11 @@ def _reading(type_help: str, metavar: str, default: str | bool = False) -> typer
         help=type_help, metavar=metavar, show_default=default, rich_help_panel=READING
     )
     return info
+
+
+def part(on: Literal["valid", "validation", "test"]) -> Literal["valid", "test"]:
+    """Returns the part that `--on` names."""
+    return "valid" if on == "validation" else on
 
 
 MinRating = Annotated[

@@ -64,9 +64,14 @@ def run(
     from neucf.experiment import Leaderboard, load_recipe, write_leaderboard
     from neucf.experiment import run as run_recipe
     from neucf.experiment.recipe_files import recipe_file
+    from neucf.experiment.repeating import check_splits
+    from neucf.experiment.running import check
     from neucf.experiment.runs import held, made_folder
 
     loaded = load_recipe(recipe)
+    check(loaded, seeds, device)
+    if split_seeds is not None:
+        check_splits(loaded, split_seeds)
     reading = {
         "format": format,
         "user_col": user_col,

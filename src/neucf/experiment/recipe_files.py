@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import neucf
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError, DataError, broken
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_tables import DataTable, EvaluationTable, PublishedTable, Table, TuneTable
 from neucf.models.config import unknown_name
@@ -27,9 +27,12 @@ def recipe_file(path_or_name: str | Path) -> Path:
     if not file.is_file():
         file = _folder() / f"{path_or_name}.toml"
     if not file.is_file() or (Path(path_or_name).suffix == ".toml" and file.parent == _folder()):
-        raise ConfigError(
-            f"`recipe` must be a TOML file, or one of {', '.join(recipe_names())}; got {str(path_or_name)!r}."
-        )
+        names, wanted = ", ".join(recipe_names()), Path(path_or_name)
+        if wanted.is_dir():
+            found = "is a folder"
+        else:
+            found = "does not exist" if wanted.suffix or wanted.name != str(path_or_name) else "is neither"
+        raise ConfigError(f"`recipe` must be a TOML file, or one of {names}; {path_or_name} {found}.")
     return file
 
 
@@ -76,7 +79,7 @@ def _explained(file: Path, error: ValidationError, document: Mapping[str, Any]) 
         return ConfigError(f"{file}: {unknown_name(str(key), str(key), _keys(outer), f'key of {place}')}")
     if first["type"] == "missing":
         return ConfigError(f"{file}: `{key}` must be given in {place}; it is missing. Add it.")
-    return ConfigError(f"{file}: `{key}` in {place}: {first['msg']}; got {first['input']!r}.")
+    return ConfigError(f"{file}: {broken(f'`{key}` in {place}', first['msg'])}; got {first['input']!r}.")
 
 
 def _place(outer: Iterable[str | int], document: Mapping[str, Any]) -> str:

@@ -179,6 +179,22 @@ class SplitTable:
         return {**asdict(self), "intervals_over": "splits, corrected for overlapping training data"}
 
 
+def check_splits(recipe: Recipe, num_splits: int) -> None:
+    """Checks that a recipe can be run on so many splits; raises ConfigError."""
+    way, _ = parse_spec(recipe.data.split)
+    if num_splits < 2:
+        raise ConfigError(f"`split_seeds` must be at least 2, for an interval over splits; got {num_splits}.")
+    if recipe.evaluation.reference is None:
+        raise ConfigError(
+            "`split_seeds` needs a model to compare with; the recipe names none. "
+            f'Add reference = "{recipe.models[0].label}", or another label, to its [evaluation].'
+        )
+    if way not in DRAWN:
+        raise ConfigError(
+            f"`split_seeds` needs a split that its seed draws anew: {', '.join(DRAWN)}; got {recipe.data.split!r}."
+        )
+
+
 def run_splits(
     recipe: Recipe,
     dataset: Dataset,
@@ -201,18 +217,8 @@ def run_splits(
     Raises:
         ConfigError: If there are fewer than two splits, no reference, or a split that no seed changes.
     """
+    check_splits(recipe, num_splits)
     way, _ = parse_spec(recipe.data.split)
-    if num_splits < 2:
-        raise ConfigError(f"`split_seeds` must be at least 2, for an interval over splits; got {num_splits}.")
-    if recipe.evaluation.reference is None:
-        raise ConfigError(
-            "`split_seeds` needs a model to compare with; the recipe names none. "
-            f'Add reference = "{recipe.models[0].label}", or another label, to its [evaluation].'
-        )
-    if way not in DRAWN:
-        raise ConfigError(
-            f"`split_seeds` needs a split that its seed draws anew: {', '.join(DRAWN)}; got {recipe.data.split!r}."
-        )
     folder, boards, sizes = made_folder(out), {}, []
     for seed in range(1, num_splits + 1):
         own = recipe.on_split(seed)

@@ -29,6 +29,16 @@ from neucf.fitting import Plan
 Tuning = Callable[[str, str, Budget], AbstractContextManager[Watcher | None]]
 
 
+def check(recipe: Recipe, num_seeds: int = 1, device: str = "auto") -> None:
+    """Checks what can be checked before any data is read; raises ConfigError."""
+    if num_seeds < 1:
+        raise ConfigError(f"`seeds` must be at least 1; got {num_seeds}.")
+    for entry in recipe.models:
+        recipe.plan(entry, device=device).check()
+        if entry.tune is not None:
+            require_optuna()
+
+
 def run(
     recipe: Recipe,
     dataset: Dataset,
@@ -59,12 +69,7 @@ def run(
     Returns:
         A result for each seed and model, seed by seed, in the recipe's order.
     """
-    if num_seeds < 1:
-        raise ConfigError(f"`seeds` must be at least 1; got {num_seeds}.")
-    for entry in recipe.models:
-        recipe.plan(entry, device=device).check()
-        if entry.tune is not None:
-            require_optuna()
+    check(recipe, num_seeds, device)
     folder = made_folder(out)
     parts = split(dataset, recipe.data.split, recipe.data.split_seed, valid=recipe.data.valid)
     study = _Study(

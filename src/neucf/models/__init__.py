@@ -32,7 +32,7 @@ class _Registry(Mapping[str, type[Model]]):
 
     def __getitem__(self, name: str) -> type[Model]:
         if name not in _HOMES:
-            raise unknown_name("model", name, _HOMES, "name in MODELS")
+            raise unknown_name("model", name, _HOMES, "model's name")
         module, _, attribute = _HOMES[name].partition(":")
         found: type[Model] = getattr(import_module(module), attribute)
         return found

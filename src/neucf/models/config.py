@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, broken
 
 
 class Config(BaseModel):
@@ -99,7 +99,7 @@ def build_config(config_class: type[Config], model: str, settings: Mapping[str, 
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigError(f"`{key}` of {model}: {first['msg']}; got {first['input']!r}.") from None
+        raise ConfigError(f"{broken(f'`{key}` of {model}', first['msg'])}; got {first['input']!r}.") from None
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, str]:

@@ -25,7 +25,12 @@ MAX_WIDTHS, MAX_WIDTH = 16, 1 << 16
 
 
 def _widths(value: object) -> object:
-    return [int(part) for part in value.replace(",", "-").split("-")] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return [int(part) for part in value.replace(",", "-").split("-")]
+    except ValueError:
+        raise ValueError("must be whole numbers joined by dashes, such as 64-32-16") from None
 
 
 def _check_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
