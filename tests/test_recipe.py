@@ -63,7 +63,7 @@ def test_the_recipe_chooses_epochs_for_every_model_that_does_not_choose_itself(r
 def test_a_neumf_takes_the_shapes_of_its_halves_and_comes_after_them(recipe: Path) -> None:
     loaded = load_recipe(recipe)
     joined = loaded.by_label["neumf-joined"]
-    config = loaded.plan(joined).new_model().config
+    config = loaded.plan(joined).config
     assert (config.dim, config.tower, config.lr) == (6, (8, 4), 0.5)
     assert [entry.label for entry in loaded.in_order] == ["gmf-small", "mlp", "popularity", "neumf-joined"]
     assert loaded.plan(joined, seed=3, out=Path("out")).halves == (Path("out/gmf-small-seed3"), Path("out/mlp-seed3"))

@@ -23,6 +23,7 @@ from neucf.errors import ConfigError
 from neucf.evaluation import evaluate
 from neucf.evaluation.beyond import genre_flags
 from neucf.models import MODELS, Model
+from neucf.models.config import Config
 from neucf.models.trained import TrainedModel
 from neucf.recommender import Monitor
 
@@ -72,8 +73,13 @@ class Plan:
         """Whether the model is trained anew on train and validation."""
         return self.split == "fixed" if self.refit is None else self.refit
 
+    @property
+    def config(self) -> Config:
+        """The model's settings, defaults and all; raises ConfigError at an unknown name, key or value."""
+        return MODELS[self.model](**self.settings).config
+
     def new_model(self) -> Model:
-        """Returns the unfitted model; raises ConfigError at an unknown name, key or value."""
+        """Returns the unfitted model, with the weights it starts from; raises ConfigError."""
         model = MODELS[self.model](**self.settings)
         if self.init_from is not None:
             if not hasattr(model, "start_from"):
@@ -86,11 +92,11 @@ class Plan:
     @property
     def half_runs(self) -> tuple[Path, Path] | None:
         """The runs to start from by `halves` or by the settings `gmf` and `mlp`; raises ConfigError if unusable."""
-        model = self.new_model()
-        named = (str(getattr(model.config, "gmf", "")), str(getattr(model.config, "mlp", "")))
+        config = self.config
+        named = (str(getattr(config, "gmf", "")), str(getattr(config, "mlp", "")))
         if self.halves is None and not any(named):
             return None
-        if not hasattr(model, "halves"):
+        if not hasattr(config, "gmf"):
             raise ConfigError(f"`halves` must be given to neumf only; got {self.model}. Leave them out.")
         if self.halves is None and not all(named):
             raise ConfigError(f"`gmf` and `mlp` must both name a run, or neither; got {named[0]!r} and {named[1]!r}.")
@@ -99,12 +105,13 @@ class Plan:
     @property
     def metric(self) -> str | None:
         """What chooses the epoch, such as `ndcg@20`; None for models without epochs."""
-        return getattr(self.new_model().config, "metric", None)
+        return getattr(self.config, "metric", None)
 
     def check(self) -> None:
         """Checks what can be checked before any data is read; raises ConfigError."""
         if not 0 <= self.seed <= MAX_SEED:
             raise ConfigError(f"`seed` must be in 0..{MAX_SEED}; got {self.seed}.")
+        self.new_model()
         _ = self.half_runs  # reading it checks it
         parse_spec(self.split)
         if self.valid is not None:
@@ -169,7 +176,7 @@ def fit_into(
         **(record or {}),
     }
     halves = open_halves(plan, parts)
-    config = plan.new_model().config.model_dump(mode="json")
+    config = plan.config.model_dump(mode="json")
     claim(partial.folder, {"model": plan.model, "config": config, "data": dataset.interactions.sha256(), **asked})
 
     first_fit = partial.folder / FIRST_FIT

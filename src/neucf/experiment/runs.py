@@ -43,7 +43,7 @@ def mark(plan: Plan, data: str, halves: Sequence[str] = ()) -> str:
     return fingerprint(
         {
             "model": plan.model,
-            "config": plan.new_model().config.model_dump(mode="json"),
+            "config": plan.config.model_dump(mode="json"),
             "halves": list(halves),
             "data": data,
             "split": plan.split,

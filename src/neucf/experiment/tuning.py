@@ -47,7 +47,7 @@ class Tuned:
 
 def space_of(plan: Plan) -> tuple[Config, dict[str, Tunable]]:
     """Returns a plan's config, and where its settings are looked for; raises ConfigError where there is nothing to."""
-    config = plan.new_model().config
+    config = plan.config
     if plan.half_runs is not None:
         # For what depends on it: a neumf with given halves is a pretrained one.
         config = config.model_copy(update={"pretrain": True})
