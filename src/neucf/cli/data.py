@@ -54,20 +54,7 @@ def describe(
 ) -> None:
     """Read DATA and print what it holds, and what was dropped and why."""
     from neucf.cli import reports
-    from neucf.cli.reading import read
+    from neucf.cli.reading import read, reading_of
 
-    dataset = read(
-        data,
-        format=format,
-        user_col=user_col,
-        item_col=item_col,
-        rating_col=rating_col,
-        time_col=time_col,
-        weight_col=weight_col,
-        weight=weight,
-        sep=sep,
-        min_rating=min_rating,
-        k_core=k_core,
-        items=items,
-    )
-    reports.dataset_summary(dataset)
+    reading = reading_of(locals())
+    reports.dataset_summary(read(data, **reading))

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+# The options by which commands say how DATA is read.
+OPTIONS = (
+    "format", "user_col", "item_col", "rating_col", "time_col", "weight_col", "weight", "sep", "min_rating", "k_core",
+    "items",
+)  # fmt: skip
+
+
 def read(source: str, **options: Any) -> Dataset:
     """Reads a source as `read_dataset` does."""
     if source in CATALOG:
@@ -24,6 +31,11 @@ def read(source: str, **options: Any) -> Dataset:
         locate(source)
     with display.busy(f"Reading {source}"):
         return read_dataset(source, **options)
+
+
+def reading_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of reading among the arguments of a command."""
+    return {name: given[name] for name in OPTIONS}
 
 
 def reading_options(source: str, options: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUMMARISED = ("ndcg@", "recall@", "hit@")
 
 
-def dataset_line(dataset: Dataset) -> str:
+def _dataset_line(dataset: Dataset) -> str:
     """Returns what was read, and what was dropped, in one line."""
     data, report = dataset.interactions, dataset.report
     dropped = {
@@ -46,12 +46,24 @@ def dataset_line(dataset: Dataset) -> str:
     )
 
 
-def ignored_weights(dataset: Dataset, model: str) -> str | None:
-    """Returns a line on weights that a model makes nothing of, if that is so."""
-    if dataset.interactions.weights is None or MODELS[model].uses_weights:
-        return None
+def reading_notes(dataset: Dataset, models: Iterable[str]) -> None:
+    """Says on standard error what was read, and which of the models make nothing of its weights."""
+    display.note(_dataset_line(dataset))
+    if dataset.interactions.weights is None:
+        return
     using = ", ".join(name for name, cls in MODELS.items() if cls.uses_weights)
-    return f"{model} takes all positives alike: their weights play no part. They do in {using}."
+    for model in dict.fromkeys(models):
+        if not MODELS[model].uses_weights:
+            display.note(f"{model} takes all positives alike: their weights play no part. They do in {using}.")
+
+
+def plots(draw: Callable[[], list[Path]]) -> list[Path]:
+    """Draws and returns the paths; says so where what it needs is not installed."""
+    try:
+        return draw()
+    except ImportError:
+        display.note("No plots were drawn: they need matplotlib. Install it by pip install 'neucf[plots]'.")
+        return []
 
 
 def catalogue(folders: Mapping[Entry, Path | None]) -> None:

@@ -60,31 +60,20 @@ def run(
     from neucf.cli import display, reports
     from neucf.cli.leaderboard import leaderboard, report
     from neucf.cli.progress import TrainingBar, TuningBar
-    from neucf.cli.reading import read
+    from neucf.cli.reading import read, reading_of
     from neucf.experiment import Leaderboard, load_recipe, write_leaderboard
     from neucf.experiment import run as run_recipe
+    from neucf.experiment.plots import draw
     from neucf.experiment.recipe_files import recipe_file
     from neucf.experiment.repeating import check_splits
     from neucf.experiment.running import check
     from neucf.experiment.runs import held, made_folder
 
+    reading = reading_of(locals())
     loaded = load_recipe(recipe)
     check(loaded, seeds, device)
     if split_seeds is not None:
         check_splits(loaded, split_seeds)
-    reading = {
-        "format": format,
-        "user_col": user_col,
-        "item_col": item_col,
-        "rating_col": rating_col,
-        "time_col": time_col,
-        "weight_col": weight_col,
-        "weight": weight,
-        "sep": sep,
-        "min_rating": min_rating,
-        "k_core": k_core,
-        "items": items,
-    }
     if data is None:
         given = next((name for name, value in reading.items() if value is not None), None)
         if given is not None:
@@ -96,10 +85,7 @@ def run(
         dataset = read(data, **reading)
         loaded = loaded.on_data(dataset)
     folder = out or Path("runs") / (loaded.name if data is None else f"{loaded.name}-{dataset.name}")
-    display.note(reports.dataset_line(dataset))
-    for model in dict.fromkeys(entry.model for entry in loaded.models):
-        if ignored := reports.ignored_weights(dataset, model):
-            display.note(ignored)
+    reports.reading_notes(dataset, [entry.model for entry in loaded.models])
     how: dict[str, Any] = {
         "num_seeds": seeds,
         "device": device,
@@ -124,7 +110,9 @@ def run(
             raise
         board = Leaderboard.of(loaded, results)
         files = (
-            write_leaderboard(board, folder) + _plots(board, folder) + report(board, folder / "report.html", **about)
+            write_leaderboard(board, folder)
+            + reports.plots(lambda: draw(board, folder))
+            + report(board, folder / "report.html", **about)
         )
         if json:
             compared = {} if board.comparisons is None else {"comparisons": board.comparisons.to_json()}
@@ -180,14 +168,3 @@ def _note(recipe: Recipe, result: Result) -> None:
     value = result.valid_metrics["metrics"][select]["mean"]
     how = "taken over" if result.reused else f"trained in {seconds(result.train_seconds)}"
     display.note(f"{name}: {metric_title(select)} {value:.4f} on validation, {how}")
-
-
-def _plots(board: Leaderboard, folder: Path) -> list[Path]:
-    from neucf.cli import display
-    from neucf.experiment.plots import draw
-
-    try:
-        return draw(board, folder)
-    except ImportError:
-        display.note("No plots were drawn: they need matplotlib. Install it by pip install 'neucf[plots]'.")
-        return []

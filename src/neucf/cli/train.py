@@ -51,10 +51,11 @@ def train(
     from neucf.artifacts import writing
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar
-    from neucf.cli.reading import read, read_events
+    from neucf.cli.reading import read, read_events, reading_of
     from neucf.fitting import Plan, fit_into
     from neucf.models.config import parse_settings
 
+    reading = reading_of(locals())
     plan = Plan(
         model=model,
         settings=parse_settings(settings or []),
@@ -71,24 +72,8 @@ def train(
     unfinished = out.with_name(f"{out.name}.partial")
     try:
         with writing(out, force=force, resume=resume) as partial:
-            dataset = read(
-                data,
-                format=format,
-                user_col=user_col,
-                item_col=item_col,
-                rating_col=rating_col,
-                time_col=time_col,
-                weight_col=weight_col,
-                weight=weight,
-                sep=sep,
-                min_rating=min_rating,
-                k_core=k_core,
-                items=items,
-                events=None if events is None else read_events(events, data),
-            )
-            display.note(reports.dataset_line(dataset))
-            if ignored := reports.ignored_weights(dataset, model):
-                display.note(ignored)
+            dataset = read(data, **reading, events=None if events is None else read_events(events, data))
+            reports.reading_notes(dataset, [model])
             with TrainingBar(model, plan.metric) as bar:
                 fitted = fit_into(partial, plan, dataset, watch=bar)
     except KeyboardInterrupt:

@@ -67,14 +67,16 @@ def tune(
     from neucf.artifacts.writer import write_json
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar, TuningBar
-    from neucf.cli.reading import read, reading_options
+    from neucf.cli.reading import read, reading_of, reading_options
     from neucf.data.splitting import split as cut
     from neucf.experiment import tuning
     from neucf.experiment.budget import Budget
     from neucf.experiment.selection import choosing, ks_of
+    from neucf.experiment.tuning_plots import draw
     from neucf.fitting import Plan
     from neucf.models.config import parse_settings
 
+    reading = reading_of(locals())
     budget = Budget(trials, minutes)
     ks = ks_of(metric, protocol)
     plan = Plan(
@@ -92,23 +94,8 @@ def tune(
     )
     tuning.check(plan)
     folder = out or Path("runs") / f"{Path(data).stem}-{model}-tune"
-    how = {
-        "format": format,
-        "user_col": user_col,
-        "item_col": item_col,
-        "rating_col": rating_col,
-        "time_col": time_col,
-        "weight_col": weight_col,
-        "weight": weight,
-        "sep": sep,
-        "min_rating": min_rating,
-        "k_core": k_core,
-        "items": items,
-    }
-    dataset = read(data, **how)
-    display.note(reports.dataset_line(dataset))
-    if ignored := reports.ignored_weights(dataset, model):
-        display.note(ignored)
+    dataset = read(data, **reading)
+    reports.reading_notes(dataset, [model])
     parts = cut(dataset, split, split_seed, valid=valid)
     try:
         with TuningBar(model, metric, budget) as bar:
@@ -122,7 +109,7 @@ def tune(
         display.note(f"This study has met test {times} times: a budget chosen by what test said is chosen on test.")
     found = _document(tuned, best, folder / tuning.BEST)
     write_json(folder / "tune.json", found)
-    files = [folder / "tune.json", *_plots(tuned, model, folder)]
+    files = [folder / "tune.json", *reports.plots(lambda: draw(tuned, model, folder))]
     if json:
         display.document(found)
     else:
@@ -131,7 +118,7 @@ def tune(
         display.next_steps(
             [
                 f"neucf recommend {display.shown(folder / tuning.BEST)} --user {display.quoted(user)}",
-                f"neucf train {reading_options(data, how)} {_asked(plan, tuned)} --out RUN",
+                f"neucf train {reading_options(data, reading)} {_asked(plan, tuned)} --out RUN",
             ]
         )
         display.say(f"Written: {', '.join(display.shown(file) for file in files)}")
@@ -171,17 +158,6 @@ def _document(tuned: Tuned, best: dict[str, Any], run: Path) -> dict[str, Any]:
         "trials": [each.to_json() for each in tuned.trials],
         "run": str(run),
     }
-
-
-def _plots(tuned: Tuned, model: str, folder: Path) -> list[Path]:
-    from neucf.cli import display
-    from neucf.experiment.tuning_plots import draw
-
-    try:
-        return draw(tuned, model, folder)
-    except ImportError:
-        display.note("No plots were drawn: they need matplotlib. Install it by pip install 'neucf[plots]'.")
-        return []
 
 
 def _show(tuned: Tuned, best: dict[str, Any], plan: Plan) -> None:

@@ -18,7 +18,16 @@ from neucf.experiment.provenance import kept_hash
 from neucf.experiment.recipe import Recipe, run_name, study_name
 from neucf.experiment.recipe_tables import ModelTable
 from neucf.experiment.records import RESULTS, Records, Result
-from neucf.experiment.runs import Training, explain, header, made_folder, mark, per_user_of, train_and_judge, unseen
+from neucf.experiment.runs import (
+    Training,
+    explain,
+    made_folder,
+    per_user_of,
+    record_header,
+    run_fingerprint,
+    train_and_judge,
+    unseen,
+)
 from neucf.experiment.studies import require_optuna
 from neucf.experiment.trying import Watcher
 from neucf.experiment.tuning import tune
@@ -72,7 +81,7 @@ def run(
     check(recipe, num_seeds, device)
     folder = made_folder(out)
     parts = split(dataset, recipe.data.split, recipe.data.split_seed, valid=recipe.data.valid)
-    study = _Study(
+    experiment = _Experiment(
         recipe=recipe,
         dataset=dataset,
         parts=parts,
@@ -88,7 +97,7 @@ def run(
     for seed in range(num_seeds):
         ended: dict[str, Result] = {}
         for entry in recipe.in_order:
-            ended[entry.label] = study.result(entry, seed, ended)
+            ended[entry.label] = experiment.result(entry, seed, ended)
             if done is not None:
                 done(ended[entry.label])
         results += [ended[entry.label] for entry in recipe.models]
@@ -96,7 +105,7 @@ def run(
 
 
 @dataclass(frozen=True, slots=True)
-class _Study:
+class _Experiment:
     """What all trainings of one call share."""
 
     recipe: Recipe
@@ -121,7 +130,7 @@ class _Study:
             return self._trained_and_judged(entry, seed, ended)
         except Exception as error:
             failed = Result(entry.label, entry.model, seed, error=explain(error, self.out, run_name(entry.label, seed)))
-            self.records.append({**header(), "recipe": self.recipe.name, **failed.to_json()})
+            self.records.append({**record_header(), "recipe": self.recipe.name, **failed.to_json()})
             return failed
 
     def _trained_and_judged(self, entry: ModelTable, seed: int, ended: dict[str, Result]) -> Result:
@@ -156,7 +165,9 @@ class _Study:
 
     def _fingerprint(self, entry: ModelTable, plan: Plan, seed: int) -> str:
         halves = [self.recipe.by_label[label] for label in entry.halves or ()]
-        return mark(plan, self.data, [self._fingerprint(half, self._plan(half, seed), seed) for half in halves])
+        return run_fingerprint(
+            plan, self.data, [self._fingerprint(half, self._plan(half, seed), seed) for half in halves]
+        )
 
     def _plan(self, entry: ModelTable, seed: int) -> Plan:
         return self.recipe.plan(entry, seed, self.out, self.tuned, device=self.device, threads=self.threads)

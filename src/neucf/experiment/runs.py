@@ -38,7 +38,7 @@ def unseen(name: str, metric: str | None) -> AbstractContextManager[Watch | None
     return contextlib.nullcontext()
 
 
-def mark(plan: Plan, data: str, halves: Sequence[str] = ()) -> str:
+def run_fingerprint(plan: Plan, data: str, halves: Sequence[str] = ()) -> str:
     """Returns the fingerprint of a run: of its plan, `kept_hash` of its data, and what tells its halves apart."""
     return fingerprint(
         {
@@ -77,7 +77,7 @@ def train_and_judge(
         dataset: What to train on.
         parts: Its split.
         label: What the run is called.
-        fingerprint: Of the run, from `mark`.
+        fingerprint: Of the run, from `run_fingerprint`.
         records: Where the record is looked for, and added.
         more: What else the record says.
         training: Shows the training.
@@ -102,7 +102,7 @@ def train_and_judge(
         opened = open_run(folder)
         fits = opened.manifest["fits"]
         row = {
-            **header(),
+            **record_header(),
             **more,
             "label": label,
             "model": plan.model,
@@ -158,7 +158,7 @@ def explain(error: Exception, folder: Path, what: str) -> str:
     return f"{type(error).__name__}: {error} ({folder / ERRORS} says where)"
 
 
-def header() -> dict[str, Any]:
+def record_header() -> dict[str, Any]:
     """Returns what every record begins with: when, and by which neucf."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

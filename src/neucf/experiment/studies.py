@@ -63,7 +63,7 @@ class Trial:
 
 
 class Study:
-    """Gives settings to try, and keeps what came of them. Made by `opened`."""
+    """Gives settings to try, and keeps what came of them. Made by `open_study`."""
 
     def __init__(self, study: optuna.Study, config: Config, space: Mapping[str, Tunable], seed: int) -> None:
         self._study, self._config, self._space, self._seed = study, config, space, seed
@@ -134,7 +134,7 @@ class Study:
 
 
 @contextmanager
-def opened(
+def open_study(
     folder: Path, asked: Mapping[str, Any], config: Config, space: Mapping[str, Tunable], seed: int
 ) -> Iterator[Study]:
     """Opens or begins the study of a folder, held against other processes.

@@ -15,8 +15,8 @@ from neucf.errors import ConfigError, TrainingError
 from neucf.experiment.budget import Budget
 from neucf.experiment.provenance import data_hash, kept_hash
 from neucf.experiment.records import RESULTS, Records
-from neucf.experiment.runs import Training, made_folder, mark, train_and_judge, unseen
-from neucf.experiment.studies import Trial, opened, require_optuna
+from neucf.experiment.runs import Training, made_folder, run_fingerprint, train_and_judge, unseen
+from neucf.experiment.studies import Trial, open_study, require_optuna
 from neucf.experiment.trying import Trying, Watcher
 from neucf.fitting import Plan, open_halves
 from neucf.models.config import Config, Tunable, search_space
@@ -122,7 +122,7 @@ def tune(
     # A trial never meets what settings are not chosen on.
     seen = replace(parts, test=None, test_history=None, candidates=None)
     place = made_folder(folder)
-    with opened(place, asked, config, space, plan.seed) as study:
+    with open_study(place, asked, config, space, plan.seed) as study:
         trying = Trying(plan, seen, metric, place, [half.first_model for half in halves], watcher)
         while True:
             trials = study.trials
@@ -178,7 +178,7 @@ def train_best(
         dataset,
         parts,
         label=f"{plan.model}-tuned",
-        fingerprint=mark(best, kept_hash(dataset, parts), _weights(open_halves(plan, parts))),
+        fingerprint=run_fingerprint(best, kept_hash(dataset, parts), _weights(open_halves(plan, parts))),
         records=Records(Path(folder) / RESULTS),
         more={"trial": tuned.best.number, "settings": tuned.best.settings},
         training=training,
