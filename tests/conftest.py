@@ -27,6 +27,22 @@ def data_dir() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def made_up_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up files under the names of two known sets."""
+    from made_up import write_sets
+
+    root = tmp_path_factory.mktemp("data")
+    write_sets(root)
+    return root
+
+
+@pytest.fixture
+def made_up_sets(made_up_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names those files as the data sets there are."""
+    monkeypatch.setenv("NEUCF_DATA", str(made_up_data))
+
+
 class Command(NamedTuple):
     """What one call of the command line gave."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up import FULL, GMF, MF, MLP, POPULARITY, write, write_sets
+from made_up import FULL, GMF, MF, MLP, POPULARITY, write
 
 from neucf import save
 from neucf.artifacts import open_run
@@ -22,16 +22,7 @@ COMPARED = FULL + 'reference = "popularity"\n'
 JOINED = '[[models]]\nlabel = "neumf-joined"\nmodel = "neumf"\nhalves = ["gmf", "mlp"]\nepochs = 1\n'
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_sets(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _made_up_sets(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUCF_DATA", str(data))
+pytestmark = pytest.mark.usefixtures("made_up_sets")
 
 
 def train(neucf: Call, out: Path, *more: object, model: str = "popularity", data: str = "ml-latest-small") -> Path:
@@ -175,8 +166,8 @@ def test_what_cannot_be_compared_is_a_wrong_request(tmp_path: Path, neucf: Call)
         assert message in done.err
 
 
-def test_data_are_known_by_their_hash_and_not_by_their_name(data: Path, tmp_path: Path, neucf: Call) -> None:
-    file = data / "ml-latest-small" / "ratings.csv"
+def test_data_are_known_by_their_hash_and_not_by_their_name(made_up_data: Path, tmp_path: Path, neucf: Call) -> None:
+    file = made_up_data / "ml-latest-small" / "ratings.csv"
     first = train(neucf, tmp_path / "a")
     other = train(neucf, tmp_path / "b", "--items", file.with_name("movies.csv"), "--min-rating", 4, data=str(file))
     done = neucf("compare", first, other, "--threads", 1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import FIXED, FULL, MF, POPULARITY, write, write_sets
+from made_up import FIXED, FULL, MF, POPULARITY, write
 from scipy import stats
 
 from neucf.artifacts import open_run
@@ -27,16 +27,7 @@ COMPARED = FULL + 'reference = "popularity"\n'
 MF_WIDE = MF.replace('label = "mf"', 'label = "mf-wide"').replace("dim = 4", "dim = 8")
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_sets(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _made_up_sets(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUCF_DATA", str(data))
+pytestmark = pytest.mark.usefixtures("made_up_sets")
 
 
 def execute(recipe: Recipe, out: Path, num_seeds: int = 1) -> list[Result]:

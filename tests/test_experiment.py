@@ -29,7 +29,6 @@ from made_up import (
     PUBLISHED,
     TUNED,
     write,
-    write_sets,
 )
 
 from neucf import MODELS, evaluate, split
@@ -48,16 +47,7 @@ from neucf.recommender import EpochRecord
 Call = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_sets(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _made_up_sets(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUCF_DATA", str(data))
+pytestmark = pytest.mark.usefixtures("made_up_sets")
 
 
 class Watcher:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import FIXED, FULL, MF, POPULARITY, write, write_sets
+from made_up import FIXED, FULL, MF, POPULARITY, write
 from scipy import stats
 
 from neucf.data.readers import read_dataset
@@ -23,16 +23,7 @@ MF_WIDE = MF.replace('label = "mf"', 'label = "mf-wide"').replace("dim = 4", "di
 BEST = 'best_of = { factors = ["mf", "mf-wide"] }\n'
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_sets(root)
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _made_up_sets(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEUCF_DATA", str(data))
+pytestmark = pytest.mark.usefixtures("made_up_sets")
 
 
 def result(label: str, valid: float, test: float) -> Result:

@@ -166,6 +166,7 @@ def _show(tuned: Tuned, best: dict[str, Any], plan: Plan) -> None:
 
     from neucf.cli import display, reports
     from neucf.evaluation.titles import metric_title, protocol_title
+    from neucf.experiment.selection import k_of
 
     complete = sorted((trial for trial in tuned.trials if trial.value is not None), key=lambda each: -(each.value or 0))
     value = f"{metric_title(tuned.metric)}\nvalidation"
@@ -182,7 +183,7 @@ def _show(tuned: Tuned, best: dict[str, Any], plan: Plan) -> None:
     if tuned.importances:
         shares = ", ".join(f"{name} {share:.2f}" for name, share in tuned.importances.items())
         display.say(f"What mattered (PED-ANOVA): {shares}")
-    k = tuned.metric.partition("@")[2]
+    k = k_of(tuned.metric)
     for part in ("valid_metrics", "metrics"):
         if best[part] is not None:
             means = "  ".join(

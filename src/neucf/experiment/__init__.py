@@ -6,8 +6,9 @@ from neucf.experiment.leaderboard_files import write_leaderboard
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_files import load_recipe, recipe_names
 from neucf.experiment.records import Result
-from neucf.experiment.repeating import SplitTable, run_splits
+from neucf.experiment.repeating import run_splits
 from neucf.experiment.running import run
+from neucf.experiment.split_table import SplitTable
 
 __all__ = [
     "Leaderboard",

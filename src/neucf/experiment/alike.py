@@ -12,6 +12,7 @@ from neucf.artifacts.manifest import read_manifest
 from neucf.data.splits import Split
 from neucf.errors import ConfigError
 from neucf.experiment.comparing import DECLARED, GIVEN, USUAL
+from neucf.experiment.selection import at_k, k_of
 from neucf.fitting import KS
 from neucf.models.config import unknown_name
 
@@ -100,9 +101,7 @@ def _valid(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
 def shared_ks(manifests: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
     """Returns the list lengths that all runs were judged by on validation, else the usual ones."""
     every = [
-        {int(name.partition("@")[2]) for name in valid["metrics"] if "@" in name}
-        for manifest in manifests
-        if (valid := _valid(manifest)) is not None
+        set(map(k_of, at_k(valid["metrics"]))) for manifest in manifests if (valid := _valid(manifest)) is not None
     ]
     return tuple(sorted(set.intersection(*every))) or KS if every else KS
 
@@ -111,7 +110,7 @@ def primary_metric(
     metric: str | None, protocol: str, metrics: Sequence[str], manifests: Sequence[Mapping[str, Any]]
 ) -> tuple[str, str]:
     """Returns the metric that tests are corrected on, and how it came to be chosen; raises ConfigError."""
-    known = [name for name in metrics if "@" in name]
+    known = at_k(metrics)
     if metric is not None and metric not in known:
         raise unknown_name("metric", metric, known, f"metric of the {protocol} protocol at one of the ks")
     chose = {manifest["model"]["config"].get("metric") for manifest in manifests} - {None}

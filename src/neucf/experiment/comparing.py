@@ -15,7 +15,7 @@ from neucf.evaluation.metrics import Values
 from neucf.evaluation.statistics import Comparison, compare_columns, holm
 from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment.per_user import PerUser
-from neucf.experiment.tables import Figure, interval, markdown_table, p_value
+from neucf.experiment.tables import Figure, interval, markdown_table, p_value, with_interval
 
 # How a primary metric came to be it.
 DECLARED, GIVEN, USUAL = "declared beforehand", "given by --metric", "taken for want of a declared one"
@@ -146,8 +146,12 @@ class Comparisons:
         """Returns the table of the primary metric, and one of the others, as lines."""
         primary = markdown_table(["model", *COLUMNS], [[row.label, *self.cells(row)] for row in self.rows])
         lines = [f"## {self.title}", "", *primary, "", *(f"{note}  " for note in self.footnotes()), ""]
-        names = list(self.exploratory(self.rows[0]))
-        body = [[metric_title(name), *(_in_short(row.metrics[name]) for row in self.rows)] for name in names]
+        others = [name for name in self.rows[0].metrics if name != self.primary]
+        found = {name: [row.metrics[name] for row in self.rows] for name in others}
+        body = [
+            [metric_title(name), *(with_interval(each.difference, each.interval) for each in row)]
+            for name, row in found.items()
+        ]
         if not body:
             return lines
         table = markdown_table(["metric", *(row.label for row in self.rows)], body)
@@ -181,10 +185,6 @@ class Comparisons:
                 for row in self.rows
             ],
         }
-
-
-def _in_short(found: Comparison) -> str:
-    return f"{found.difference:+.4f} ({interval(found.interval)})"
 
 
 def _mean_over_seeds(seeds: Mapping[int, PerUser], users: npt.NDArray[np.int64], names: Sequence[str]) -> Values:

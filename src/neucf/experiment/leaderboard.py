@@ -12,6 +12,7 @@ from neucf.experiment.comparing import DECLARED, Comparisons
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_tables import PublishedTable
 from neucf.experiment.records import Result
+from neucf.experiment.selection import k_of
 from neucf.experiment.tables import Figure
 
 SELECTED_ON_TEST = "†"
@@ -97,7 +98,7 @@ class Leaderboard:
     @property
     def shown(self) -> tuple[str, ...]:
         """The metrics of the summary: the one that chooses, then others at its k."""
-        k = self.select.partition("@")[2]
+        k = k_of(self.select)
         return tuple(dict.fromkeys([self.select, *(f"{name}@{k}" for name in SUMMARISED[self.protocol])]))
 
     @property

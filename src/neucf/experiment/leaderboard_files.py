@@ -13,6 +13,7 @@ from typing import Any
 from neucf.artifacts.writer import write_json
 from neucf.evaluation.titles import metric_title
 from neucf.experiment.leaderboard import Leaderboard
+from neucf.experiment.selection import k_of
 from neucf.experiment.tables import markdown_table, seconds
 
 BEYOND = {"coverage": "coverage", "gini": "Gini", "popularity": "mean popularity", "diversity": "genre diversity"}
@@ -93,7 +94,7 @@ def _beyond_accuracy(board: Leaderboard) -> list[str]:
     found = {row.label: board.documents(row.label) for row in board.rows if row.num_seeds}
     if not all("beyond_accuracy" in document for documents in found.values() for document in documents):
         return []
-    k, metric = board.select.partition("@")[2], metric_title(board.select)
+    k, metric = k_of(board.select), metric_title(board.select)
     columns: dict[str, Callable[[Documents], str]] = {
         f"{title}@{k}": lambda documents, name=name: _mean(documents, "beyond_accuracy", f"{name}@{k}")  # type: ignore[misc]
         for name, title in BEYOND.items()

@@ -10,7 +10,7 @@ from neucf.data.catalog import CATALOG
 from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
 from neucf.errors import ConfigError
 from neucf.experiment.budget import Budget
-from neucf.experiment.selection import metric_names
+from neucf.experiment.selection import at_k, metric_names
 from neucf.fitting import DEFAULT_SPLIT
 from neucf.models.config import unknown_name
 
@@ -69,7 +69,7 @@ class EvaluationTable(Table):
     @model_validator(mode="after")
     def _check(self) -> EvaluationTable:
         if self.select not in self.metrics or "@" not in self.select:
-            known = [name for name in self.metrics if "@" in name]
+            known = at_k(self.metrics)
             raise unknown_name("evaluation.select", self.select, known, f"metric of {self.protocol} at one of `ks`")
         return self
 

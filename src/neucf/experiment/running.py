@@ -28,7 +28,7 @@ from neucf.experiment.runs import (
     train_and_judge,
     unseen,
 )
-from neucf.experiment.studies import require_optuna
+from neucf.experiment.study_file import require_optuna
 from neucf.experiment.trying import Watcher
 from neucf.experiment.tuning import tune
 from neucf.experiment.tuning_plots import draw

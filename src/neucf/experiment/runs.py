@@ -23,6 +23,7 @@ from neucf.evaluation.beyond import genre_flags
 from neucf.experiment.per_user import PerUser, find, keep
 from neucf.experiment.provenance import commit, fingerprint
 from neucf.experiment.records import Records
+from neucf.experiment.selection import at_k, k_of
 from neucf.fitting import Plan, fit_into
 from neucf.models import Model
 
@@ -143,7 +144,7 @@ def _judged(opened: Run, parts: Split, plan: Plan, on_test: bool, fingerprint: s
         return found.to_json(plan.split, plan.split_seed, plan.seed, genre_flags(opened.items))
 
     valid: dict[str, Any] = opened.manifest["metrics"]["valid"]
-    listed = {int(name.partition("@")[2]) for name in valid["metrics"] if "@" in name}
+    listed = set(map(k_of, at_k(valid["metrics"])))
     if valid["protocol"] != plan.protocol or listed != set(plan.ks):
         valid = judged(opened.first_model, "valid")
     return {"metrics": judged(opened.model, "test") if on_test else None, "valid_metrics": valid}

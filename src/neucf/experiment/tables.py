@@ -43,6 +43,11 @@ def interval(bounds: tuple[float, float]) -> str:
     return f"{bounds[0]:+.4f} to {bounds[1]:+.4f}"
 
 
+def with_interval(difference: float, bounds: tuple[float, float]) -> str:
+    """Returns a difference with its interval in one cell."""
+    return f"{difference:+.4f} ({interval(bounds)})"
+
+
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Returns the lines of a table whose first column is text and whose others are numbers."""
     rule = ["---", *("---:" for _ in columns[1:])]

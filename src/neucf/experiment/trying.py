@@ -12,6 +12,7 @@ from neucf.data.splits import Split
 from neucf.evaluation import evaluate
 from neucf.experiment.budget import Budget
 from neucf.experiment.runs import explain
+from neucf.experiment.selection import k_of
 from neucf.experiment.studies import STEPS, TIME_UP, Study, Trial
 from neucf.fitting import Plan, fit_model
 from neucf.recommender import EpochRecord
@@ -76,8 +77,8 @@ class Trying:
         plan = replace(self.plan, settings={**self.plan.settings, **settings})
         known = (self.parts.valid, self.parts.valid_history)
         model, fit = fit_model(plan, "trial", self.parts.train, known, halves=self.halves, monitor=monitor)
-        k = int(self.metric.partition("@")[2])
-        found = evaluate(model, self.parts, "valid", plan.protocol, (k,), seed=plan.seed, threads=plan.threads)
+        ks = (k_of(self.metric),)
+        found = evaluate(model, self.parts, "valid", plan.protocol, ks, seed=plan.seed, threads=plan.threads)
         return found.mean(self.metric), {"epochs": fit["epochs"], "engine": fit["engine"]}
 
 

@@ -16,7 +16,8 @@ from neucf.experiment.budget import Budget
 from neucf.experiment.provenance import data_hash, kept_hash
 from neucf.experiment.records import RESULTS, Records
 from neucf.experiment.runs import Training, made_folder, run_fingerprint, train_and_judge, unseen
-from neucf.experiment.studies import Trial, open_study, require_optuna
+from neucf.experiment.studies import Trial
+from neucf.experiment.study_file import open_study, require_optuna
 from neucf.experiment.trying import Trying, Watcher
 from neucf.fitting import Plan, open_halves
 from neucf.models.config import Config, Tunable, search_space
