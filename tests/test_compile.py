@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from neucf.errors import ConfigError
 from neucf.kernels import compile
 from neucf.kernels.compile import num_threads, spread
 
@@ -63,3 +64,9 @@ def test_a_container_takes_no_more_threads_than_it_is_given(
     (tmp_path / "cpu.max").write_text(text)
     assert num_threads(None) == (count or 9)
     assert num_threads(5) == 5
+
+
+@pytest.mark.parametrize("threads", ["2", 1.5, True, 0, 10**5])
+def test_threads_are_an_integer_that_a_process_survives(threads):
+    with pytest.raises(ConfigError, match=r"`threads` must be in 1\.\.1024"):
+        num_threads(threads)

@@ -14,6 +14,7 @@ from neucf.artifacts.curve import draw_curve
 from neucf.artifacts.folder import FIRST_FIT
 from neucf.artifacts.manifest import CURVE, FIRST_WEIGHTS, LOG
 from neucf.artifacts.monitor import RunMonitor, Watch
+from neucf.checks import checked_seed
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions
 from neucf.data.shares import parse_spec, parse_valid
@@ -29,9 +30,6 @@ from neucf.recommender import Monitor
 
 DEFAULT_SPLIT = "random:0.8/0.1/0.1"
 KS = (10, 20)
-
-# What generators take.
-MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +107,7 @@ class Plan:
 
     def check(self) -> None:
         """Checks what can be checked before any data is read; raises ConfigError."""
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ConfigError(f"`seed` must be in 0..{MAX_SEED}; got {self.seed}.")
+        checked_seed(self.seed)
         self.new_model()
         _ = self.half_runs  # reading it checks it
         parse_spec(self.split)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from platformdirs import user_cache_path
 
-from neucf.errors import ConfigError
+from neucf.checks import checked_integer
 
 numba: Any
 try:
@@ -37,6 +37,9 @@ if not COMPILED:
 
 # What `docker run --cpus` sets, of cgroups of version 2.
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+# More would cost the process its life sooner than gain it time.
+MAX_THREADS = 1024
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -122,9 +125,7 @@ def num_threads(threads: int | None) -> int:
     if threads is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(cores, _quota(CPU_QUOTA) or cores)
-    if threads < 1:
-        raise ConfigError(f"`threads` must be at least 1; got {threads}. Leave it out to use every core.")
-    return threads
+    return checked_integer("threads", threads, 1, MAX_THREADS, fix="Leave it out to use every core.")
 
 
 def _quota(file: Path) -> int | None:
