@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
 from neucf.data.interactions import Interactions, concatenate
+from neucf.data.splits import Split
 from neucf.data.vocabulary import Vocabulary
 from neucf.errors import DataError, UnknownIdError
 
@@ -307,3 +309,47 @@ def test_sha256_knows_whose_column_a_value_is_in():
     two = Interactions.from_arrays([0], [0], ratings=[3], user_ids=["a"], item_ids=["b", "c"])
     three = replace(one, ratings=None, weights=one.ratings)
     assert len({one.sha256(), two.sha256(), three.sha256()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"users": [[0], [0, 1]]}, "`users` must be a 1-d integer array; got rows of several lengths"),
+        ({"ratings": ["a", "b"]}, "`ratings` must hold numbers"),
+        ({"ratings": [1, np.nan]}, "`ratings` must be finite; got nan"),
+        ({"weights": [1, "b"]}, "`weights` must hold numbers"),
+        ({"timestamps": np.array([2**63, 1], np.uint64)}, "`timestamps` must hold integers of 64 bits"),
+        ({"user_ids": 5}, "`user_ids` must hold the ids in index order; got 5"),
+    ],
+)
+def test_columns_of_another_type_are_named(given, rule):
+    with pytest.raises(DataError, match=rule):
+        Interactions.from_arrays(**{"users": [0, 1], "items": [0, 1], **given})
+
+
+@pytest.mark.parametrize("wrong", [None, "x", np.arange(3), pl.DataFrame({"a": [1]})])
+def test_from_csr_takes_matrices_alone(wrong):
+    with pytest.raises(DataError, match="`matrix` must be a SciPy sparse matrix"):
+        Interactions.from_csr(wrong)
+
+
+@pytest.mark.parametrize("ids", [{1, 9}, (each for each in (1, 9)), pd.Series([1, 9], index=[7, 8]), np.array([1, 9])])
+def test_an_unknown_id_is_named_in_any_collection(ids):
+    with pytest.raises(UnknownIdError, match="got 9"):
+        Vocabulary([1, 2], "item").indices(ids)
+
+
+@pytest.mark.parametrize("ids", [[1.0], [True], np.array([1.0]), [[1]], [None], 1, "1", np.array([[1]])])
+def test_what_is_no_id_is_nobodys(ids):
+    vocabulary = Vocabulary([1, 2], "item")
+    with pytest.raises(DataError, match="`item` ids must be"):
+        vocabulary.indices(ids)
+    assert not any(each in vocabulary for each in (1.0, True, [1]))
+    assert vocabulary.indices([np.int64(2)]).tolist() == [1]
+
+
+def test_equality_is_identity_and_never_fails():
+    one, same = full(), full()
+    assert one == one
+    assert one != same
+    assert Split(one, None, None) != Split(one, same, None)

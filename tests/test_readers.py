@@ -22,7 +22,7 @@ from neucf.data.filtering import core
 from neucf.data.interactions import Interactions
 from neucf.data.readers import read, read_dataset
 from neucf.data.titles import split_year
-from neucf.errors import DataError
+from neucf.errors import DataError, NeucfError
 
 ROWS = [("ann", "tea", 4.5, 30), ("bob", "tea", 2.0, 10), ("ann", "jam", 3.0, 20)]
 
@@ -437,3 +437,43 @@ def test_ml_100k(data_dir: Path) -> None:
     assert data.items is not None
     assert data.items.row(0) == (1, "Toy Story", 1995, ["Animation", "Children's", "Comedy"])
     assert len(read(data_dir / "ml-100k" / "ua.base")) == 90_570
+
+
+@pytest.mark.parametrize("kind", ["object", "category", "Float64"])
+def test_ids_that_gaps_made_fractions_of_are_refused(kind: str) -> None:
+    frame = pd.DataFrame({"user": pd.Series([52.0, 53.0], dtype=kind), "item": ["a", "b"], "rating": [4.0, 3.5]})
+    with pytest.raises(DataError, match="must hold integers or texts; got Float64"):
+        read(frame)
+    ratings = read(frame.rename(columns={"user": "rating", "rating": "user"}).astype({"user": str})).ratings
+    assert ratings is not None
+    assert ratings.tolist() == [52, 53]
+
+
+@pytest.mark.parametrize("ids", [[b"a", b"b"], [(1,), (2,)], [True, "b"], [1.5, "b"]])
+def test_objects_that_are_no_ids_are_not_written_as_texts(ids: list[Any]) -> None:
+    with pytest.raises(DataError, match="the column 'user' must"):
+        read(pd.DataFrame({"user": pd.Series(ids, dtype=object), "item": ["a", "b"]}))
+
+
+def test_a_place_stored_twice_is_added_up_in_every_form() -> None:
+    twice = csr_array((np.ones(3), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 3))
+    for matrix in (twice, twice.tocoo()):
+        for data in (read(matrix), Interactions.from_csr(matrix)):
+            assert data.csr().toarray().tolist() == [[0, 2, 0], [1, 0, 0]]
+    assert twice.nnz == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "rule"),
+    [
+        (None, {"min_rating": "4"}, "`min_rating` must be a finite number; got '4'"),
+        (None, {"k_core": 2.5}, "`k_core` must be at least 1; got 2.5"),
+        (None, {"items": pl.DataFrame()}, "`items` must be the path of a file; got DataFrame"),
+        (None, {"events": []}, "`events` must be a polars DataFrame"),
+        (pd.Series([1]), {}, "the frame cannot be read"),
+        (coo_array(np.array([1, 2])), {}, r"`matrix` must be a SciPy sparse matrix \(U, I\); got shape \(2,\)"),
+    ],
+)
+def test_what_is_of_another_type_is_named(source: Any, options: dict[str, Any], rule: str) -> None:
+    with pytest.raises(NeucfError, match=rule):
+        read_dataset(pl.DataFrame({"user": [1], "item": [2], "rating": [3]}) if source is None else source, **options)

@@ -438,3 +438,11 @@ def test_data_without_positives_say_what_left_none() -> None:
     data = read_dataset(pl.DataFrame({"user": [1], "item": [1], "rating": [3.0]}), min_rating=4)
     with pytest.raises(DataError, match="1 rows were read and none is left"):
         split(data, "random:0.8/0.1/0.1")
+
+
+@pytest.mark.parametrize("data", [None, pl.DataFrame({"user": [1]}), np.eye(2)])
+def test_what_is_no_data_set_is_refused(data):
+    with pytest.raises(DataError, match="`data` must be a Dataset or Interactions; got"):
+        split(data, "none")
+    with pytest.raises(ConfigError, match="`split` must be one of"):
+        split(Interactions.from_arrays([0], [0]), None)

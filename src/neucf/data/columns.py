@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import polars as pl
 
-from neucf.data.interactions import is_weight
+from neucf.data.arrays import is_weight
 from neucf.data.tables import Table
 from neucf.data.vocabulary import FloatArray, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError

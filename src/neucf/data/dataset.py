@@ -8,6 +8,7 @@ import polars as pl
 
 from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
+from neucf.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ReadReport:
     events_unknown: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """One source, read.
 
@@ -63,3 +64,12 @@ class Dataset:
 
     def __repr__(self) -> str:
         return f"Dataset({self.name!r}, {self.interactions!r})"
+
+
+def check_origin(split: object, dataset: object) -> None:
+    """Raises DataError unless what is said to be a model's split and data set are these, or None."""
+    for name, value, kind, maker in (("split", split, Split, "split"), ("dataset", dataset, Dataset, "read_dataset")):
+        if not isinstance(value, kind | None):
+            raise DataError(
+                f"`{name}` must be a {kind.__name__}; got {type(value).__name__}. Pass what `{maker}` returns."
+            )

@@ -16,13 +16,14 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from neucf.data.arrays import check_range, checked_indices, checked_ratings, checked_weights, entries, integers
 from neucf.data.vocabulary import FloatArray, Id, IntArray, Vocabulary
 from neucf.errors import DataError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.grouping import grouped
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Interactions:
     """Interactions of users with items, in file order, in internal indices.
 
@@ -49,8 +50,8 @@ class Interactions:
             column = getattr(self, name)
             if column is not None and column.shape != self.users.shape:
                 raise DataError(f"`{name}` must have the shape of `users`, {self.users.shape}; got {column.shape}.")
-        _check_range("users", self.users, self.num_users)
-        _check_range("items", self.items, self.num_items)
+        check_range("users", self.users, self.num_users)
+        check_range("items", self.items, self.num_items)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -90,7 +91,7 @@ class Interactions:
         Args:
             users: (N,) user indices.
             items: (N,) item indices.
-            ratings: (N,) or None.
+            ratings: (N,) finite, or None.
             weights: (N,) above 0, or None.
             timestamps: (N,) integers or None.
             user_ids: External ids in index order; by default 0..max.
@@ -99,13 +100,13 @@ class Interactions:
         Raises:
             DataError: If lengths differ, an index lies outside its vocabulary, or a value breaks a rule.
         """
-        user_array, item_array = _indices("users", users), _indices("items", items)
+        user_array, item_array = checked_indices("users", users), checked_indices("items", items)
         return cls(
             users=user_array,
             items=item_array,
-            ratings=None if ratings is None else np.asarray(ratings, np.float64),
-            weights=None if weights is None else _weights(weights),
-            timestamps=None if timestamps is None else _integers("timestamps", timestamps).astype(np.int64),
+            ratings=None if ratings is None else checked_ratings(ratings),
+            weights=None if weights is None else checked_weights(weights),
+            timestamps=None if timestamps is None else integers("timestamps", timestamps).astype(np.int64),
             user_ids=_vocabulary(user_ids, user_array, "user"),
             item_ids=_vocabulary(item_ids, item_array, "item"),
         )
@@ -118,16 +119,17 @@ class Interactions:
         user_ids: Vocabulary | Iterable[Id] | None = None,
         item_ids: Vocabulary | Iterable[Id] | None = None,
     ) -> Interactions:
-        """Builds interactions from a SciPy sparse matrix (U, I); stored values become weights unless all are 1."""
-        coo = csr_array(matrix).tocoo()
-        rows, columns = coo.coords
-        values = np.asarray(coo.data, np.float64)
+        """Builds interactions from a SciPy sparse matrix (U, I).
+
+        Stored values become weights unless all are 1; those stored at the same place are added first, as in SciPy.
+        """
+        users, items, values = entries(matrix)
         return cls.from_arrays(
-            rows,
-            columns,
+            users,
+            items,
             weights=None if (values == 1).all() else values,
-            user_ids=range(coo.shape[0]) if user_ids is None else user_ids,
-            item_ids=range(coo.shape[1]) if item_ids is None else item_ids,
+            user_ids=range(matrix.shape[0]) if user_ids is None else user_ids,
+            item_ids=range(matrix.shape[1]) if item_ids is None else item_ids,
         )
 
     def csr(self) -> csr_array:
@@ -193,43 +195,11 @@ def concatenate(first: Interactions, second: Interactions) -> Interactions:
     )
 
 
-def _integers(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise DataError(f"`{name}` must be a 1-d integer array; got {array.dtype} of shape {array.shape}.")
-    return array
-
-
-def is_weight(values: FloatArray) -> npt.NDArray[np.bool_]:
-    """Returns which values are above 0 and finite in 32 bits, as models read them."""
-    with np.errstate(over="ignore"):
-        single = values.astype(np.float32)
-    return np.isfinite(single) & (single >= np.finfo(np.float32).tiny)
-
-
-def _weights(values: npt.ArrayLike) -> FloatArray:
-    array = np.asarray(values, np.float64)
-    if not is_weight(array).all():
-        raise DataError(f"`weights` must be above 0 and finite, in 32 bits too; got {array[~is_weight(array)][0]}.")
-    return array
-
-
-def _indices(name: str, values: npt.ArrayLike) -> IntArray:
-    array = _integers(name, values)
-    # Before they wrap around in 32 bits.
-    _check_range(name, array, 2**31 - 1)
-    return array.astype(np.int32)
-
-
 def _vocabulary(ids: Vocabulary | Iterable[Id] | None, indices: IntArray, kind: str) -> Vocabulary:
     if isinstance(ids, Vocabulary):
         return ids
     if ids is None:
         ids = range(int(indices.max()) + 1 if len(indices) else 0)
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise DataError(f"`{kind}_ids` must hold the ids in index order; got {ids!r}. Leave it out for 0..max.")
     return Vocabulary(ids if isinstance(ids, pl.Series | np.ndarray) else list(ids), kind)
-
-
-def _check_range(name: str, indices: npt.NDArray[Any], size: int) -> None:
-    if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < size):
-        wrong = indices[(indices < 0) | (indices >= size)][0]
-        raise DataError(f"`{name}` must hold indices in 0..{size - 1}; got {wrong}.")

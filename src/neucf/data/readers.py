@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from neucf.checks import checked_integer
 from neucf.data.catalog import CATALOG
 from neucf.data.columns import ColumnNames, Columns, vocabulary
 from neucf.data.dataset import Dataset, ReadReport
@@ -52,7 +54,8 @@ def read_dataset(
 
     Args:
         source: The name of a data set in the catalogue (before a path of that name), a file, a folder of a known
-            format, a polars, pandas or Arrow frame, or a SciPy sparse matrix (U, I) whose values are weights.
+            format, a polars, pandas or Arrow frame, or a SciPy sparse matrix (U, I) whose values are weights; those
+            stored at the same place are added.
         format: What a file or folder is where its name or look does not say: one of `FILE_FORMATS`, `LAYOUTS`.
         user_col: The users' column, by name, or by position from 1 in a file without a header line; usual names, such
             as userId, user_id or user:token, are found without.
@@ -81,10 +84,15 @@ def read_dataset(
         raise ConfigError(f"`weight` must be `count` or left out; got {weight!r}.")
     if weight and weight_col:
         raise ConfigError(f"`weight` and `weight_col` exclude each other; got {weight!r} and {weight_col!r}.")
-    if min_rating is not None and not math.isfinite(min_rating):
-        raise ConfigError(f"`min_rating` must be a finite number; got {min_rating}.")
-    if k_core is not None and k_core < 1:
-        raise ConfigError(f"`k_core` must be at least 1; got {k_core}.")
+    if min_rating is not None and not (isinstance(min_rating, Real) and math.isfinite(min_rating)):
+        raise ConfigError(f"`min_rating` must be a finite number; got {min_rating!r}.")
+    k_core = None if k_core is None else checked_integer("k_core", k_core, 1)
+    if not isinstance(items, str | Path | None):
+        raise ConfigError(f"`items` must be the path of a file; got {type(items).__name__}; write it to one.")
+    if not isinstance(events, pl.DataFrame | None):
+        raise ConfigError(
+            f"`events` must be a polars DataFrame, such as `EventStore.frame` gives; got {type(events).__name__}."
+        )
 
     columns_named = (user_col, item_col, rating_col, time_col, weight_col)
     names = ColumnNames(*(None if column is None else str(column) for column in columns_named))

@@ -61,7 +61,7 @@ def parse_spec(spec: str) -> tuple[str, Shares]:
     Raises:
         ConfigError: At an unknown name, or shares that are not three numbers in 0..1 with sum 1 and some train.
     """
-    way, colon, text = spec.partition(":")
+    way, colon, text = str(spec).partition(":")
     if way not in WAYS:
         close = difflib.get_close_matches(way, WAYS, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else "Write random:0.8/0.1/0.1, for example."
@@ -88,7 +88,7 @@ def parse_valid(valid: str) -> Carving:
     """Turns `latest-item`, `last:0.1` or `random:0.1` into what to carve from train; raises ConfigError."""
     if valid == "latest-item":
         return Carving(valid)
-    way, _, text = valid.partition(":")
+    way, _, text = str(valid).partition(":")
     share = _number(text)
     if way not in CARVED_SHARES or not 0 < share < 1:
         raise ConfigError(

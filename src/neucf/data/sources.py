@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 
+from neucf.data.arrays import entries, is_weight
 from neucf.data.catalog import CATALOG, locate
 from neucf.data.columns import ColumnNames, Columns, read_columns
 from neucf.data.formats import FILE_FORMATS, LAYOUTS, folder_format, only
 from neucf.data.grouped import Loaded, load_grouped
-from neucf.data.interactions import is_weight
 from neucf.data.ncf import load_ncf
 from neucf.data.tables import Frame, Table, open_table
 from neucf.data.text import TextFile
@@ -131,14 +131,13 @@ def _open(path: Path, names: ColumnNames, format: str | None, sep: str | None) -
 
 def _matrix_columns(matrix: Any, names: ColumnNames) -> Columns:
     _refuse_options("a sparse matrix", {f"{field.name}_col": getattr(names, field.name) for field in fields(names)})
-    rows = csr_array(matrix).tocoo()
-    values = np.asarray(rows.data, np.float64)
+    *places, values = entries(matrix)
     wrong = ~is_weight(values)
     if wrong.any():
-        user, item = (int(axis[np.argmax(wrong)]) for axis in rows.coords)
+        user, item = (int(axis[np.argmax(wrong)]) for axis in places)
         raise DataError(f"the matrix at ({user}, {item}): a stored value must be above 0 and finite; fix or remove it.")
-    users, items = (np.asarray(axis, np.int32) for axis in rows.coords)
-    user_ids, item_ids = (pl.Series(np.arange(size)).cast(pl.String) for size in rows.shape)
+    users, items = (np.asarray(axis, np.int32) for axis in places)
+    user_ids, item_ids = (pl.Series(np.arange(size)).cast(pl.String) for size in matrix.shape)
     return Columns(users, items, None, None if (values == 1).all() else values, None, user_ids, item_ids)
 
 

@@ -9,7 +9,7 @@ from neucf.data.interactions import Interactions, concatenate
 from neucf.data.vocabulary import IntArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """Given lists of the sampled protocol: each held-out positive among its own negatives.
 
@@ -24,7 +24,7 @@ class Candidates:
     negatives: IntArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Split:
     """Disjoint parts over the same vocabularies.
 

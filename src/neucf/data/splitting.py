@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from neucf.checks import checked_seed
 from neucf.data.dataset import Dataset
 from neucf.data.interactions import Interactions
 from neucf.data.shares import Carving, Shares, parse_spec, parse_valid
@@ -53,12 +54,16 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
 
     Raises:
         ConfigError: If `spec`, `seed` or `valid` breaks a rule.
-        DataError: If the data cannot be split this way, or a part would be empty.
+        DataError: If `data` is anything else, cannot be split this way, or a part would be empty.
     """
     way, shares = parse_spec(spec)
     carving = None if valid is None else parse_valid(valid)
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f"`split_seed` must be in 0..{2**32 - 1}; got {seed}.")
+    seed = checked_seed(seed, "split_seed", 2**32 - 1)
+    if not isinstance(data, Dataset | Interactions):
+        raise DataError(
+            f"`data` must be a Dataset or Interactions; got {type(data).__name__}. Pass `read_dataset` of it, which "
+            "takes frames, files and sparse matrices."
+        )
     interactions = data.interactions if isinstance(data, Dataset) else data
     if isinstance(data, Dataset) and not len(interactions):
         raise DataError(

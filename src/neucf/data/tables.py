@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,7 +92,7 @@ class Frame:
     def __init__(self, frame: Any) -> None:
         self.name = "the frame"
         self._pandas: Any = None
-        if type(frame).__module__.partition(".")[0] == "pandas":
+        if type(frame).__module__.partition(".")[0] == "pandas" and hasattr(frame, "columns"):
             self._pandas, self.columns = frame, [str(column) for column in frame.columns]
             check_distinct(self.name, self.columns)
             return
@@ -127,5 +130,16 @@ class Frame:
             if array.dtype.kind in "iufbM":
                 return pl.Series(column, array.astype("datetime64[us]") if array.dtype.kind == "M" else array)
         missing = values.isna().to_numpy()
-        texts = [None if absent else str(value) for value, absent in zip(values, missing, strict=True)]
-        return pl.Series(column, texts, dtype=pl.String)
+        present = [None if absent else value for value, absent in zip(values, missing, strict=True)]
+        kinds = {type(value) for value in present} - {type(None)}
+        # Numbers remain such: as texts, ids that gaps made fractions of would be others, '52.0'
+        if any(issubclass(kind, Real) and not issubclass(kind, Integral) for kind in kinds):
+            if all(issubclass(kind, Real) for kind in kinds):
+                return pl.Series(column, [None if value is None else float(value) for value in present], pl.Float64)
+            raise DataError(f"the frame: the column {column!r} must not mix fractions with texts; cast it to one kind.")
+        others = [kind for kind in kinds if kind is bool or not issubclass(kind, (str, Integral, date, Decimal))]
+        if others:
+            raise DataError(
+                f"the frame: the column {column!r} must hold texts, numbers or times; got {others[0].__name__}."
+            )
+        return pl.Series(column, [None if value is None else str(value) for value in present], dtype=pl.String)

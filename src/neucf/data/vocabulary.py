@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from rapidfuzz import fuzz, process
 
-from neucf.errors import DataError, UnknownIdError
+from neucf.errors import DataError, NeucfError, UnknownIdError
 
 Id: TypeAlias = int | str
 IntArray: TypeAlias = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+
+def is_id(value: object) -> TypeGuard[Id]:
+    """Returns whether a value can be an id: to a dictionary True and 1.0 are the same as 1, and no id is either."""
+    return isinstance(value, int | str | np.integer) and not isinstance(value, bool)
 
 
 class Vocabulary:
@@ -82,7 +87,7 @@ class Vocabulary:
         return iter(self._series.to_list())
 
     def __contains__(self, external: object) -> bool:
-        return external in self._lookup()
+        return is_id(external) and external in self._lookup()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -97,10 +102,9 @@ class Vocabulary:
 
     def index(self, external: Id) -> int:
         """Returns the index of one external id in O(1); raises UnknownIdError with the nearest ids."""
-        index = self._lookup().get(external)
-        if index is None:
-            raise UnknownIdError(self.kind, external, self.nearest(external))
-        return index
+        if external not in self:
+            raise self._unknown(external)
+        return self._lookup()[external]
 
     def parse(self, text: str) -> Id:
         """Turns an id's text form, as typed on a command line, into the id; raises UnknownIdError."""
@@ -119,11 +123,11 @@ class Vocabulary:
         """Returns the index of an id by its text form in O(1), or None; unlike `parse`, it looks for no near ones."""
         return self._lookup().get(self.as_id(text))
 
-    def find(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
+    def find(self, externals: pl.Series | npt.NDArray[Any] | Iterable[Id]) -> IntArray:
         """Returns the indices (N,) int32 of many ids at once, -1 where an id is unknown."""
-        if not isinstance(externals, pl.Series | np.ndarray):
+        if not isinstance(externals, pl.Series | np.ndarray) or externals.dtype == object:
             lookup = self._lookup()
-            return np.array([lookup.get(external, -1) for external in externals], np.int32)
+            return np.array([lookup.get(each, -1) if is_id(each) else -1 for each in externals], np.int32)
         wanted = externals if isinstance(externals, pl.Series) else pl.Series(externals, strict=False)
         if wanted.dtype.is_integer() and not self.is_text:
             # Beyond 64 bits turns null, and null is nobody's id.
@@ -134,15 +138,29 @@ class Vocabulary:
         found = pl.DataFrame({"id": wanted}).join(own, on="id", how="left", maintain_order="left")
         return found["index"].fill_null(-1).to_numpy()
 
-    def indices(self, externals: pl.Series | npt.NDArray[Any] | Sequence[Id]) -> IntArray:
-        """Returns the indices (N,) int32 of many ids at once; raises UnknownIdError at the first unknown."""
+    def indices(self, externals: pl.Series | npt.NDArray[Any] | Iterable[Id]) -> IntArray:
+        """Returns the indices (N,) int32 of many ids at once.
+
+        Raises:
+            UnknownIdError: At the first unknown.
+            DataError: At the first that is neither an integer nor a text, or where no ids are given in a row.
+        """
+        if isinstance(externals, str) or not isinstance(externals, Iterable) or getattr(externals, "ndim", 1) != 1:
+            raise DataError(f"`{self.kind}` ids must be given in one row, such as a list; got {externals!r}.")
+        if not isinstance(externals, pl.Series | np.ndarray):
+            externals = list(externals)
         found = self.find(externals)
         if (found < 0).any():
-            unknown = externals[int(np.argmax(found < 0))]
-            if isinstance(unknown, np.generic):
-                unknown = unknown.item()
-            raise UnknownIdError(self.kind, unknown, self.nearest(unknown))
+            raise self._unknown(externals[int(np.argmax(found < 0))])
         return found
+
+    def _unknown(self, external: Any) -> NeucfError:
+        """Returns the error for what is none of these ids."""
+        plain = external.item() if isinstance(external, np.generic) else external
+        if not is_id(plain):
+            got = f"{plain!r}, a {type(plain).__name__}"
+            return DataError(f"`{self.kind}` ids must be integers or texts; got {got}. Convert it.")
+        return UnknownIdError(self.kind, plain, self.nearest(plain))
 
     def nearest(self, external: Id, count: int = 3) -> list[Id]:
         """Returns the `count` existing ids nearest to an unknown one: by value, or by spelling for texts."""
