@@ -186,6 +186,8 @@ def test_unknown_ids_and_too_large_k_are_refused(fitted: Model) -> None:
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_an_unfitted_model_says_so(name: str) -> None:
+    with pytest.raises(NotFittedError):
+        build(name).arrays()
     with pytest.raises(NotFittedError, match="fit"):
         build(name).score(np.array([0]))
 
@@ -229,3 +231,63 @@ def test_every_net_trains_with_every_loss_and_sampler(name: str, loss: str, samp
         return float(scores[own].mean() - scores[~own].mean())
 
     assert margin(model) > margin(random)
+
+
+@pytest.mark.parametrize("given", [None, neucf, np.eye(3), Split(TRAIN, None, None)])
+def test_fit_takes_interactions_alone(given: Any) -> None:
+    with pytest.raises(DataError, match="`train` must be Interactions"):
+        build("popularity").fit(given)
+    if given is not None:
+        with pytest.raises(DataError, match="`valid` must be Interactions"):
+            build("popularity").fit(TRAIN, given)
+
+
+def test_fit_refuses_nobody_and_the_ids_of_others() -> None:
+    with pytest.raises(DataError, match="`train` must know of users and items"):
+        build("mf").fit(Interactions.from_arrays([], []))
+    with pytest.raises(DataError, match="`valid` must have the ids of `train`"):
+        build("mf").fit(TRAIN, Interactions.from_arrays([0], [0]))
+
+
+@pytest.mark.parametrize("seed", [None, -1, 2**70, 1.5, "a", True])
+def test_a_seed_is_an_integer_of_63_bits(seed: Any) -> None:
+    model = build("popularity").fit(TRAIN, seed=np.int64(2))  # type: ignore[arg-type]
+    for call in (model.fit, lambda train, seed: evaluate(model, Split(train, None, HELD), seed=seed), neucf.split):
+        with pytest.raises(ConfigError, match="seed` must be in 0"):
+            call(TRAIN, **({"spec": "none"} if call is neucf.split else {}), seed=seed)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["mf", "ials", "lightgcn", "multi-vae"])
+def test_validation_users_of_whom_nothing_is_known_choose_no_epoch(name: str) -> None:
+    parts = neucf.split(TRAIN, "users:0.8/0.1/0.1")
+    model = MODELS[name](epochs=1, dim=8)
+    assert isinstance(model, TrainedModel)
+    with pytest.raises(DataError, match=r"`model\.valid_history = parts\.valid_history`"):
+        model.fit(parts.train, parts.valid)
+    model.valid_history = parts.valid_history
+    assert model.fit(parts.train, parts.valid).best_epoch == 1
+
+
+def test_the_registry_is_a_mapping() -> None:
+    assert "unheard" not in MODELS
+    assert MODELS.get("unheard") is None
+    assert MODELS.get("mf") is MODELS["mf"]
+    with pytest.raises(ConfigError, match="got None"):
+        MODELS[None]  # type: ignore[index]
+
+
+def test_users_items_and_histories_have_their_shapes(fitted: Model) -> None:
+    history = TRAIN.csr()[:2]
+    wrong = history.copy()
+    wrong.data[0] = np.nan
+    for users, items in ((0, None), ([[0]], None), ([0], 3)):
+        with pytest.raises(DataError, match=r"must be 1-d"):
+            fitted.score(users, items)  # type: ignore[arg-type]
+    for given in (history[0], [0, 1], history.toarray(), wrong):
+        with pytest.raises(DataError, match="`histories` must"):
+            fitted.score_history(given)  # type: ignore[arg-type]
+
+
+def test_models_print_on_one_line() -> None:
+    assert repr(MODELS["mf"](dim=4)) == "<mf(dim=4), not fitted>"
+    assert repr(build("popularity").fit(TRAIN)) == f"<popularity(), fitted on {TRAIN!r}>"

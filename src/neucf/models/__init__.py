@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Any
 
 from neucf.models.base import Model
 from neucf.models.config import unknown_name
@@ -30,8 +31,15 @@ _HOMES = {
 class _Registry(Mapping[str, type[Model]]):
     """Imports a model's module when its name is asked for, so that listing names costs nothing."""
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name in _HOMES
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Returns the class, or `default` where there is none of that name."""
+        return self[name] if name in self else default  # noqa: SIM401, as this is what `get` does
+
     def __getitem__(self, name: str) -> type[Model]:
-        if name not in _HOMES:
+        if name not in self:
             raise unknown_name("model", name, _HOMES, "model's name")
         module, _, attribute = _HOMES[name].partition(":")
         found: type[Model] = getattr(import_module(module), attribute)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
+from neucf.checks import checked_seed
+from neucf.data.arrays import is_weight
 from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError, NotFittedError
@@ -43,6 +46,18 @@ class Model(ABC):
         self.best_epoch: int | None = None
         self._train: Interactions | None = None
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Each model's own `fit` says what it makes of the arguments; what they must be is the same for all
+        if "fit" in vars(cls):
+            cls.fit = _checked(cls.fit)  # type: ignore[method-assign]
+        if "arrays" in vars(cls):
+            cls.arrays = _fitted(cls.arrays)  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={getattr(self.config, name)!r}" for name in sorted(self.config.model_fields_set))
+        return f"<{self.name}({settings}), {'not fitted' if self._train is None else f'fitted on {self._train!r}'}>"
+
     @property
     def train(self) -> Interactions:
         """What the model was fitted on; raises NotFittedError before `fit`."""
@@ -71,7 +86,24 @@ class Model(ABC):
         threads: int | None = None,
         monitor: Monitor | None = None,
     ) -> Self:
-        """Learns from `train`; `valid` only chooses when to stop. Fitting again starts afresh."""
+        """Learns from `train`; `valid` only chooses when to stop. Fitting again starts afresh.
+
+        Where a split holds users out, a model that trains by epochs must be told what is known of validation's before:
+        `model.valid_history = parts.valid_history`.
+
+        Args:
+            train: What to learn from.
+            valid: Chooses the epoch, with the ids of `train`; None trains to the end.
+            seed: Drives initialisation, sampling and order.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+            threads: CPU threads; None for every core.
+            monitor: Watches.
+
+        Raises:
+            DataError: If `train` or `valid` is no Interactions, nobody or nothing is in the vocabularies, they differ,
+                or nothing is known of any validation user.
+            ConfigError: If an option is out of range.
+        """
 
     @abstractmethod
     def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Scores:
@@ -123,15 +155,10 @@ class Model(ABC):
         return check_indices("users", users, len(self.user_ids))
 
     def _check_items(self, items: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        return check_indices("items", items, len(self.item_ids))
+        return check_indices("items", items, len(self.item_ids), dims=(1, 2))
 
     def _check_histories(self, histories: csr_array) -> csr_array:
-        if histories.shape[1] != len(self.item_ids):
-            raise DataError(
-                f"`histories` must have a column for each of the {len(self.item_ids)} items; "
-                f"got shape {histories.shape}."
-            )
-        return histories
+        return check_histories(histories, len(self.item_ids))
 
 
 def cosines(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -141,9 +168,61 @@ def cosines(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> np
     return found
 
 
-def check_indices(name: str, indices: npt.ArrayLike, size: int) -> npt.NDArray[np.int64]:
-    """Returns indices as int64; raises DataError unless all lie in 0..size - 1."""
+def _checked(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns `fit` after a check of what it is given."""
+
+    @wraps(fit)
+    def checked(
+        self: Model, train: Interactions, valid: Interactions | None = None, *, seed: int = 0, **options: Any
+    ) -> Any:
+        for name, part in (("train", train), ("valid", valid)):
+            if not isinstance(part, Interactions) and (part is not None or name == "train"):
+                fix = "Pass the parts of a split: `fit(parts.train, parts.valid)`."
+                raise DataError(f"`{name}` must be Interactions; got {type(part).__name__}. {fix}")
+        if not (train.num_users and train.num_items):
+            raise DataError(f"`train` must know of users and items; got {train!r}. Give some interactions.")
+        if valid is not None and (valid.user_ids != train.user_ids or valid.item_ids != train.item_ids):
+            raise DataError("`valid` must have the ids of `train`; got others. Pass parts of the same split.")
+        return fit(self, train, valid, seed=checked_seed(seed), **options)
+
+    return checked
+
+
+def _fitted(arrays: Callable[..., Arrays]) -> Callable[..., Arrays]:
+    """Returns `arrays`, which raises NotFittedError before `fit`."""
+
+    @wraps(arrays)
+    def checked(self: Model) -> Arrays:
+        _ = self.train  # raises it
+        return arrays(self)
+
+    return checked
+
+
+def check_histories(histories: csr_array, num_items: int) -> csr_array:
+    """Returns histories (B, I) as a csr_array; raises DataError at another shape, or a value that is no weight."""
+    if not issparse(histories) or histories.shape[1:] != (num_items,):
+        got = f"shape {histories.shape}" if issparse(histories) else type(histories).__name__
+        raise DataError(
+            f"`histories` must be a sparse matrix with a column for each of the {num_items} items; got {got}. "
+            "Write scipy.sparse.csr_array(...)."
+        )
+    checked = histories if isinstance(histories, csr_array) else csr_array(histories)
+    wrong = ~is_weight(checked.data)
+    if wrong.any():
+        raise DataError(
+            f"`histories` must store values above 0 and finite, as each counts as a like; got {checked.data[wrong][0]}."
+            " Drop it, such as by `eliminate_zeros()`."
+        )
+    return checked
+
+
+def check_indices(name: str, indices: npt.ArrayLike, size: int, dims: tuple[int, ...] = (1,)) -> npt.NDArray[np.int64]:
+    """Returns indices as int64; raises DataError unless all lie in 0..size - 1, in as many dimensions."""
     array = np.asarray(indices)
+    if array.ndim not in dims:
+        wanted = " or ".join(f"{each}-d" for each in dims)
+        raise DataError(f"`{name}` must be {wanted}; got shape {array.shape}. Write [0] for one, for example.")
     if array.size and not np.issubdtype(array.dtype, np.integer):
         raise DataError(f"`{name}` must hold integer indices; got {array.dtype}.")
     if array.size and not (0 <= array.min() and array.max() < size):

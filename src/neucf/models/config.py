@@ -115,7 +115,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
 
 def _unknown(what: str, got: str, known: Iterable[str], of: str) -> str:
     names = sorted(known)
-    close = difflib.get_close_matches(got, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
     return f"`{what}` must be a {of}; got {got!r}. {hint}"
 

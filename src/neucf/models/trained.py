@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
+from neucf.errors import DataError
 from neucf.evaluation import evaluate
 from neucf.evaluation.metrics import SAMPLED
 from neucf.models.base import Model
@@ -76,13 +78,17 @@ class TrainedModel(Model):
 
         Args:
             engine: Trains what this model scores by.
-            valid: Chooses the epoch; None trains to the end.
+            valid: Chooses the epoch; None trains to the end. Of users held out, `valid_history` says what is known.
             monitor: Watches.
             seed: Orders ties in evaluations.
             threads: Of evaluations.
             rate: Epochs done to the learning rate.
             warm: Whether the weights before the first epoch are worth keeping.
+
+        Raises:
+            DataError: If nothing is known of any validation user.
         """
+        _check_known(self.train, valid, self.valid_history)
         config = self.config
         k = int(config.metric.partition("@")[2])
 
@@ -105,3 +111,14 @@ class TrainedModel(Model):
         # Users held out are folded in; the vectors that a loss would go by have learnt nothing of them
         trained = valid if self.valid_history is None else None
         return train(engine, plan, trained, measure if evaluable else None, monitor)
+
+
+def _check_known(train: Interactions, valid: Interactions | None, history: Interactions | None) -> None:
+    """Raises DataError where validation users would be scored by vectors that nothing was learnt for."""
+    if valid is None or not len(valid) or not len(train) or history is not None:
+        return
+    if not np.isin(valid.users, train.users).any():
+        raise DataError(
+            "`valid` must hold users with training rows, or `valid_history` say what is known of them; got neither. "
+            "Where a split holds users out, set `model.valid_history = parts.valid_history` before `fit`."
+        )
