@@ -55,6 +55,42 @@ def test_what_a_model_trained_anew_knows_is_counted():
     assert before.activity.tolist() == np.bincount(HAND.train.users, minlength=4).tolist() != found.activity.tolist()
 
 
+def test_a_model_is_not_judged_by_what_it_was_trained_on():
+    anew = Popularity().fit(HAND.train_and_valid)
+    with pytest.raises(DataError, match=rf"{len(HAND.valid)} of the {len(HAND.valid)} valid rows are among"):
+        evaluate(anew, HAND, "valid")
+    other = replace(HAND, train=HAND.valid, test=HAND.train, valid=None)
+    with pytest.raises(DataError, match="test rows are among its training rows"):
+        evaluate(Popularity().fit(HAND.train), other, protocol="sampled")
+
+
+@pytest.mark.parametrize("ks", [np.array([2, 3]), {2, 3}, range(2, 4), (np.int64(3), 2, 2)])
+def test_list_lengths_may_stand_in_any_collection(ks):
+    assert evaluate(Table(HAND_SCORES, HAND.train), HAND, ks=ks).ks == (2, 3)
+
+
+@pytest.mark.parametrize("ks", [(True,), (1.5,), 5, np.array(5), (), "20", None])
+def test_what_are_no_list_lengths_is_refused(ks):
+    with pytest.raises(ConfigError, match="`ks` must hold list lengths"):
+        evaluate(Table(HAND_SCORES, HAND.train), HAND, ks=ks)
+
+
+def test_what_is_no_model_or_no_split_is_named():
+    for model, got in (("mf", "str"), (Popularity, "Popularity"), (HAND, "Split")):
+        with pytest.raises(ConfigError, match=f"`model` must be a fitted model; got {got}"):
+            evaluate(model, HAND)
+    with pytest.raises(DataError, match="`split` must be a Split; got Interactions"):
+        evaluate(Table(HAND_SCORES, HAND.train), HAND.train)
+
+
+def test_a_frame_names_users_by_the_users_vocabulary():
+    found = evaluate(Table(HAND_SCORES, HAND.train), HAND)
+    assert found.frame(HAND.train.user_ids).height == found.num_users
+    for wrong in (HAND.train.item_ids, None):
+        with pytest.raises(DataError, match="`user_ids` must be the model's vocabulary of 4 users"):
+            found.frame(wrong)
+
+
 def test_a_k_beyond_any_list_costs_no_memory():
     found = full_ranking(Table(HAND_SCORES, HAND.train), HAND, on="test", ks=(2, 2**31 - 1))
     assert found.mean(f"ndcg@{2**31 - 1}") > found.mean("ndcg@2")
@@ -266,7 +302,7 @@ def test_wrong_requests_are_refused():
         evaluate(model, HAND, "train")
     with pytest.raises(ConfigError, match="`protocol` must be full or sampled; got 'half'"):
         evaluate(model, HAND, "test", "half")
-    with pytest.raises(ConfigError, match=r"`ks` must hold list lengths in 1\.\.2147483647; got \[0\]"):
+    with pytest.raises(ConfigError, match=r"`ks` must hold list lengths in 1\.\.2147483647; got \(0,\)"):
         evaluate(model, HAND, "test", "full", (0,))
     with pytest.raises(ConfigError, match="`ties` must be average, pessimistic or optimistic; got 'lucky'"):
         evaluate(model, HAND, "test", "sampled", ties="lucky")

@@ -212,3 +212,13 @@ def test_compare_pairs_by_user():
 def test_compare_refuses_other_users():
     with pytest.raises(DataError, match=r"same users, \(M,\) each; got \(2,\) and \(3,\)"):
         compare([1, 2], [1, 2, 3], "ndcg@20")
+
+
+def test_what_is_not_finite_gives_no_p_value():
+    for test in (sign_flip_test, bootstrap_interval, wilcoxon_test, holm):
+        with pytest.raises(DataError, match="must be finite; got nan"):
+            test([0.1, np.nan])
+    with pytest.raises(DataError, match="`reference` must be finite; got inf"):
+        compare([0.1], [np.inf], "ndcg@20")
+    with pytest.raises(DataError, match="`num_train` must be above 0"):
+        corrected_t_test([0.1, 0.2], 0, 5)

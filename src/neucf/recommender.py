@@ -62,7 +62,8 @@ class Recommender(Protocol):
     """A model of who likes what.
 
     Shapes: U users, I items, B users asked for, C candidate items. Scores stay in the model's array type, on its
-    device; higher is better; `score(u, items)` equals `score(u)[:, items]`, so callers tile the catalogue.
+    device; higher is better; `score(u, items)` equals `score(u)[:, items]`, so callers tile the catalogue. They
+    are cast to float32 before they are compared: numbers that differ only beyond 24 bits, such as Unix times, tie.
     """
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from neucf.checks import checked_seed
 from neucf.data.splits import Split
 from neucf.errors import ConfigError
 from neucf.evaluation.protocols import Evaluation, full_ranking, sampled_candidates
@@ -38,6 +39,7 @@ def evaluate(
         DataError: If the split has no such part.
         TrainingError: If a score is not finite.
     """
+    seed = checked_seed(seed)
     if protocol == "full":
         return full_ranking(model, split, on=on, ks=ks, seed=seed, threads=threads)
     if protocol == "sampled":

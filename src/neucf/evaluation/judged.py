@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from neucf.data.filtering import among
 from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
 from neucf.data.vocabulary import IntArray
@@ -34,6 +35,11 @@ class JudgedPart:
     @classmethod
     def of(cls, model: Recommender, split: Split, on: str) -> JudgedPart:
         """Checks the part and counts training rows; raises ConfigError and DataError."""
+        if isinstance(model, type) or not hasattr(model, "score"):
+            what = model.__name__ if isinstance(model, type) else type(model).__name__
+            raise ConfigError(f"`model` must be a fitted model; got {what}. Pass what `fit` or `load` returns.")
+        if not isinstance(split, Split):
+            raise DataError(f"`split` must be a Split; got {type(split).__name__}. Pass what `split` returns.")
         if on not in ("valid", "test"):
             raise ConfigError(f"`on` must be valid or test; got {on!r}.")
         part = split.valid if on == "valid" else split.test
@@ -48,6 +54,7 @@ class JudgedPart:
         activity = np.bincount(train.users, minlength=part.num_users)
         if history is not None:
             activity += np.bincount(history.users, minlength=part.num_users)
+        _check_unseen(train, split, part, on)
         popularity = np.bincount(train.items, minlength=part.num_items)
         return cls(model, split, on, part, None if history is None else history.csr(), activity, popularity)
 
@@ -108,6 +115,19 @@ def pairs_of(part: Interactions) -> IntArray:
     kind = np.dtype(np.int32 if part.num_users * part.num_items < 2**31 else np.int64)
     pairs: IntArray = part.users.astype(kind) * kind.type(part.num_items) + part.items
     return pairs
+
+
+def _check_unseen(train: Interactions, split: Split, part: Interactions, on: str) -> None:
+    """Raises DataError where a model was trained on what it is to be judged by; parts of one split are disjoint."""
+    if train is split.train:
+        return
+    seen = int(among(pairs_of(part).astype(np.int64), pairs_of(train).astype(np.int64)).sum())
+    if seen:
+        raise DataError(
+            f"`split` must hold out what the model was not trained on; {seen:,} of the {len(part):,} {on} rows are "
+            "among its training rows. Use the split it was trained on, and on valid the `first_model` of a run that "
+            "was trained anew."
+        )
 
 
 def _mask(split: Split, on: str, asked: npt.NDArray[np.int64]) -> csr_array:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from neucf.checks import as_integer, checked_integer
 from neucf.data.splits import Candidates, Split
 from neucf.errors import ConfigError
 from neucf.evaluation.candidates import clean, drawn
@@ -119,8 +120,7 @@ def sampled_candidates(
     """
     if ties not in TIES:
         raise ConfigError(f"`ties` must be {', '.join(TIES[:-1])} or {TIES[-1]}; got {ties!r}.")
-    if num_negatives < 1:
-        raise ConfigError(f"`num_negatives` must be at least 1; got {num_negatives}.")
+    num_negatives = checked_integer("num_negatives", num_negatives, 1)
     ks = _checked_ks(ks)
     judged = JudgedPart.of(model, split, on)
     if on == "test" and split.candidates is not None:
@@ -187,12 +187,12 @@ def _by_user(users: npt.NDArray[np.int64], values: Mapping[str, Values]) -> Grou
     }
 
 
-def _checked_ks(ks: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(ks, Sequence) or not all(isinstance(k, int | np.integer) for k in ks):
-        raise ConfigError(f"`ks` must be a sequence of integers, such as (10, 20); got {ks!r}.")
-    if not ks or not 1 <= min(ks) <= max(ks) <= MAX_K:
-        raise ConfigError(f"`ks` must hold list lengths in 1..{MAX_K}; got {list(ks)}.")
-    return tuple(sorted(set(ks)))
+def _checked_ks(ks: Iterable[int]) -> tuple[int, ...]:
+    found = {as_integer(k) for k in ks} if isinstance(ks, Iterable) and getattr(ks, "shape", True) else set()
+    lengths = {k for k in found if k is not None and 1 <= k <= MAX_K}
+    if not lengths or lengths != found:
+        raise ConfigError(f"`ks` must hold list lengths in 1..{MAX_K}; got {ks!r}. Write (10, 20), for example.")
+    return tuple(sorted(lengths))
 
 
 __all__ = ["Evaluation", "full_ranking", "sampled_candidates"]

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from neucf.checks import checked_integer
 from neucf.data.vocabulary import IntArray
-from neucf.errors import ConfigError, DataError, TrainingError
+from neucf.errors import DataError, TrainingError
 from neucf.evaluation.people import checked_users, hidden_spans, people_hashes
 from neucf.kernels.compile import COMPILED, num_threads, slices, spread, torch_threads
 from neucf.kernels.grid import Factors, Shelf, rank_rows
@@ -82,8 +83,7 @@ def top_k(
         TrainingError: If a score is NaN or infinite; names the user.
     """
     num_items = len(recommender.item_ids)
-    if not 1 <= k <= num_items:
-        raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {k}.")
+    k = checked_integer("k", k, 1, num_items, what="the catalogue")
     if users is not None:
         users = checked_users(users, len(recommender.user_ids))
     items = recommender.item_ids.hashes

@@ -13,7 +13,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.data.vocabulary import IntArray, Vocabulary
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, DataError
 from neucf.evaluation.beyond import beyond_accuracy
 from neucf.evaluation.buckets import Range, activity_ranges, popularity_ranges
 from neucf.evaluation.metrics import Values
@@ -21,11 +21,13 @@ from neucf.evaluation.statistics import bootstrap_interval
 
 # Users, ascending, and their values by metric.
 Group: TypeAlias = tuple[npt.NDArray[np.int64], dict[str, Values]]
+# Of fewer, resampling tells too little: of one, an interval without any width.
+_LEAST_USERS = 10
 # A range of numbers of training rows, and the users judged in it.
 Bucket: TypeAlias = tuple[Range, Group]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
     """One model judged on one part: a value a user and metric.
 
@@ -100,6 +102,11 @@ class Evaluation:
 
     def frame(self, user_ids: Vocabulary) -> pl.DataFrame:
         """Returns a row for each user averaged over: user_id, of the model's vocabulary, and a column a metric."""
+        if not isinstance(user_ids, Vocabulary) or user_ids.kind != "user" or len(user_ids) != len(self.activity):
+            raise DataError(
+                f"`user_ids` must be the model's vocabulary of {len(self.activity):,} users; got {user_ids!r}. "
+                "Pass `model.user_ids`."
+            )
         return pl.DataFrame({"user_id": user_ids.series.gather(self.users), **self.values})
 
     def interval(self, name: str, seed: int = 0, among: str = "all") -> tuple[float, float]:
@@ -164,7 +171,11 @@ def _bucket_document(bucket: Bucket, seed: int) -> dict[str, Any]:
 
 
 def _group_document(group: Group, seed: int) -> dict[str, Any]:
-    return {"num_users": len(group[0]), "metrics": _document(group[1], seed)}
+    users, values = group
+    if len(users) >= _LEAST_USERS:
+        return {"num_users": len(users), "metrics": _document(values, seed)}
+    means = {name: {"mean": float(column.mean())} for name, column in values.items() if len(column)}
+    return {"num_users": len(users), "metrics": means}
 
 
 def _document(values: Mapping[str, Values], seed: int) -> dict[str, Any]:

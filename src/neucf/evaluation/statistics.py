@@ -33,9 +33,9 @@ def bootstrap_interval(
         The low and high ends, each of shape () or (C,).
 
     Raises:
-        DataError: If there is no user.
+        DataError: If there is no user, or a value is not finite.
     """
-    table = np.asarray(values, np.float64)
+    table = _finite("values", values)
     size = len(table)
     if not size:
         raise DataError("`values` must hold at least one user; got none.")
@@ -81,9 +81,9 @@ def compare(model: npt.ArrayLike, reference: npt.ArrayLike, metric: str, *, seed
         seed: Drives resampling and sign flips.
 
     Raises:
-        DataError: If the lengths differ or there is no user.
+        DataError: If the lengths differ, there is no user, or a value is not finite.
     """
-    ours, theirs = np.asarray(model, np.float64), np.asarray(reference, np.float64)
+    ours, theirs = _finite("model", model), _finite("reference", reference)
     if ours.shape != theirs.shape or ours.ndim != 1:
         raise DataError(
             f"`model` and `reference` must hold the same users, (M,) each; got {ours.shape} and {theirs.shape}."
@@ -130,7 +130,7 @@ def sign_flip_test(differences: npt.ArrayLike, *, seed: int = 0, draws: int = 10
         The p-value, of shape () or (C,).
     """
     # A zero stays zero under either sign, so only the rest is flipped.
-    table = np.asarray(differences, np.float64)
+    table = _finite("differences", differences)
     table = table[(table != 0) if table.ndim == 1 else (table != 0).any(1)]
     # Sums in another order may differ in the last bits; what is equal on paper counts as equal.
     least = np.abs(table.sum(0)) - 1e-9 * np.abs(table).sum(0)
@@ -149,14 +149,14 @@ def wilcoxon_test(differences: npt.ArrayLike) -> float:
     from scipy import stats  # takes a third of a second to import, and only comparisons need it
 
     # What is 0 on paper, or as large as another, may differ in the last bits; of metrics 12 decimals are beyond doubt.
-    moved = np.round(np.asarray(differences, np.float64), 12)
+    moved = np.round(_finite("differences", differences), 12)
     moved = moved[moved != 0]
     return float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
 
 
 def holm(p_values: npt.ArrayLike) -> Values:
     """Returns p-values (C,) corrected for C comparisons by Holm's step-down method, in the order given."""
-    given = np.asarray(p_values, np.float64)
+    given = _finite("p_values", p_values)
     order = np.argsort(given, kind="stable")
     stepped = np.maximum.accumulate((len(given) - np.arange(len(given))) * given[order])
     corrected = np.empty(len(given))
@@ -201,10 +201,21 @@ def corrected_t_test(differences: npt.ArrayLike, num_train: float, num_test: flo
 
 def _over_splits(differences: npt.ArrayLike, num_train: float, num_test: float) -> tuple[float, float, int]:
     """Returns the mean, its corrected standard error, and the degrees of freedom."""
-    values = np.asarray(differences, np.float64)
+    values = _finite("differences", differences)
+    if not (0 < num_train < np.inf and 0 <= num_test < np.inf):
+        raise DataError(f"`num_train` must be above 0 and `num_test` not below; got {num_train} and {num_test} rows.")
     if len(values) < 2:
         raise DataError(
             f"`differences` must hold at least two splits; got {len(values)}. Repeat with more split seeds."
         )
     error = np.sqrt(values.var(ddof=1) * (1 / len(values) + num_test / num_train))
     return float(values.mean()), float(error), len(values) - 1
+
+
+def _finite(name: str, values: npt.ArrayLike) -> Values:
+    """Returns values as float64; raises DataError at one that is not finite, which no comparison would ever reach."""
+    table = np.asarray(values, np.float64)
+    if not np.isfinite(table).all():
+        wrong = table[~np.isfinite(table)].flat[0]
+        raise DataError(f"`{name}` must be finite; got {wrong}. Leave out whoever has no value.")
+    return table
