@@ -117,9 +117,9 @@ def test_progress_counts_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_no_users_give_a_file_without_rows(tmp_path: Path, suffix: str) -> None:
-    empty = Interactions.from_arrays([], [], user_ids=[], item_ids=["a"])
+    model = MODELS["popularity"]().fit(Interactions.from_arrays([0], [0], item_ids=["a"]))
     path = tmp_path / f"out.{suffix}"
-    assert write_recommendations(MODELS["popularity"]().fit(empty), path, 1) == 0
+    assert write_recommendations(model, path, 1, user_ids=[]) == 0
     assert path.read_text() == ",".join(COLUMNS) + "\n" if suffix == "csv" else path.exists()
     if suffix == "parquet":
         assert pl.read_parquet(path).columns == COLUMNS

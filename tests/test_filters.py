@@ -140,3 +140,11 @@ def test_histories_the_fallback_and_files_are_filtered_too(service: Service, tmp
     found = pl.read_parquet(tmp_path / "all.parquet")
     assert (found["item_id"] % 2 == 0).all()
     assert found.group_by("user_id").len()["len"].to_list() == [5] * 60
+
+
+def test_what_filters_hold_may_be_arrays_and_must_be_in_a_row() -> None:
+    assert Filters(allow=np.array([1, 2])) == Filters(allow=(1, 2))  # type: ignore[arg-type]
+    wrong: list[dict[str, Any]] = [{"deny": 5}, {"genres": "Comedy"}, {"allow": "x"}, {"year_from": "1990"}]
+    for fields in wrong:
+        with pytest.raises(ConfigError, match=f"`{next(iter(fields))}` must be"):
+            Filters(**fields)

@@ -192,17 +192,62 @@ def test_a_bare_id_and_a_wrong_mask_get_one_sentence() -> None:
         recommend(run(), [30], 3, mask="all")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("people", [[1.5], [None], [["a"], 3.0], [["a"], "b"]])
+@pytest.mark.parametrize("people", [[1.5], [None], [True], [30, ["a"]], [["a"], 3.0], [["a"], "b"], [[0.0, 1.0]]])
 def test_people_who_are_neither_ids_nor_histories_get_one_sentence(people: Any) -> None:
-    with pytest.raises(DataError, match=r"`histories` must be sequences of item ids; got"):
+    with pytest.raises(DataError, match=r"`(user|item)` ids must be"):
         recommend(run(), people, 3)
+
+
+@pytest.mark.parametrize(
+    ("people", "rule"),
+    [
+        (None, "must be a list"),
+        (np.array(30), "must be a list"),
+        (np.ones((2, 5)), "must hold ids, or be a sparse matrix; got a dense one"),
+        (pl.DataFrame({"user_id": [30]}), "must be user ids or histories; got DataFrame"),
+        (pl.LazyFrame({"user_id": [30]}), "must be user ids or histories; got LazyFrame"),
+    ],
+)
+def test_tables_are_not_taken_for_ids(people: Any, rule: str) -> None:
+    with pytest.raises(DataError, match=f"`people` {rule}"):
+        recommend(run(), people, 3)
+
+
+@pytest.mark.parametrize("value", [0, -1, np.nan])
+def test_a_stored_value_that_is_no_weight_is_no_like(value: float) -> None:
+    with pytest.raises(DataError, match="`histories` must store values above 0"):
+        recommend(run(), csr_array((np.array([value]), ([0], [1])), shape=(1, 5)), 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "argument"),
+    [
+        ({"filters": None}, "filters"),
+        ({"filters": {"genres": ["x"]}}, "filters"),
+        ({"diversity": "0.5"}, "diversity"),
+        ({"k": True}, "k"),
+        ({"threads": 2.5}, "threads"),
+    ],
+)
+def test_options_of_another_type_are_named(options: dict[str, Any], argument: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{argument}` must be"):
+        recommend(run(), [30], **{"k": 3, **options})
+
+
+def test_what_is_no_split_and_no_data_set_is_refused(tmp_path: Path) -> None:
+    model = run().model
+    for given in ({"split": model.train}, {"dataset": pl.DataFrame()}):
+        with pytest.raises(DataError, match=f"`{next(iter(given))}` must be a"):
+            recommend(model, [30], 3, **given)  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=f"`{next(iter(given))}` must be a"):
+            save(model, tmp_path / "run", **given)  # type: ignore[arg-type]
 
 
 def test_ids_of_another_kind_are_unknown() -> None:
     with pytest.raises(UnknownIdError):
-        recommend(run(), [["a", None]], 3)
+        recommend(run(), [["a", 30]], 3)
     with pytest.raises(UnknownIdError):
-        recommend(run(), [30, None], 3)
+        recommend(run(), [30, "a"], 3)
 
 
 def test_a_liked_item_is_no_reason_for_itself() -> None:

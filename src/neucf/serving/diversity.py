@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ Similarity = Callable[[npt.NDArray[np.int32]], npt.NDArray[np.float32]]
 
 def check_diversity(diversity: float) -> None:
     """Raises ConfigError unless `diversity` is in 0..1."""
-    if not 0 <= diversity <= 1:
-        raise ConfigError(f"`diversity` must be in 0..1 (0 ranks by score alone); got {diversity}.")
+    if not isinstance(diversity, Real) or not 0 <= diversity <= 1:
+        raise ConfigError(f"`diversity` must be in 0..1 (0 ranks by score alone); got {diversity!r}.")
 
 
 def pool_size(k: int, diversity: float, num_items: int) -> int:

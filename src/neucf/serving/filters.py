@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from neucf.checks import as_integer
 from neucf.data.vocabulary import Id, Vocabulary
 from neucf.errors import ConfigError
 
@@ -31,6 +32,19 @@ class Filters:
     year_to: int | None = None
     allow: tuple[Id, ...] | None = None
     deny: tuple[Id, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("genres", "allow", "deny"):
+            given = getattr(self, name)
+            if given is None and name == "allow":
+                continue
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ConfigError(f"`{name}` must be given in a row; got {given!r}. Write [{given!r}].")
+            object.__setattr__(self, name, tuple(given))
+        for name in ("year_from", "year_to"):
+            year = getattr(self, name)
+            if year is not None and as_integer(year) is None:
+                raise ConfigError(f"`{name}` must be a year, an integer; got {year!r}. Write 1990, for example.")
 
     def allowed(self, item_ids: Vocabulary, items: pl.DataFrame | None) -> npt.NDArray[np.bool_] | None:
         """Returns (I,) whether an item passes, or None where all do.
@@ -80,9 +94,9 @@ def _has_genre(items: pl.DataFrame, wanted: Iterable[str]) -> npt.NDArray[np.boo
     columns = {name.casefold(): column for column, name in enumerate(names)}
     passes = np.zeros(len(items), np.bool_)
     for genre in wanted:
-        column = columns.get(genre.casefold())
+        column = columns.get(str(genre).casefold())
         if column is None:
-            near = difflib.get_close_matches(genre.casefold(), columns, n=1, cutoff=0.6)
+            near = difflib.get_close_matches(str(genre).casefold(), columns, n=1, cutoff=0.6)
             hint = f"Did you mean {names[columns[near[0]]]!r}?" if near else f"Genres: {', '.join(names) or 'none'}."
             raise ConfigError(f"`genre` must be a genre of some item; got {genre!r}. {hint}")
         passes |= matrix[:, column]

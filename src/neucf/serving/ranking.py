@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from neucf.checks import checked_integer
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.evaluation.ranking import TopK, top_k
@@ -44,8 +45,7 @@ class Wanted:
         """Raises ConfigError if something is out of range."""
         check_mask(self.mask)
         check_diversity(self.diversity)
-        if not isinstance(self.k, int | np.integer) or not 1 <= self.k <= num_items:
-            raise ConfigError(f"`k` must be in 1..{num_items} (the catalogue); got {self.k}.")
+        checked_integer("k", self.k, 1, num_items, what="the catalogue")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
-from neucf.data.dataset import Dataset
+from neucf.checks import checked_integer
+from neucf.data.dataset import Dataset, check_origin
 from neucf.data.splits import Split
 from neucf.data.titles import full_title
 from neucf.data.vocabulary import Id, IntArray, Vocabulary
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError
 from neucf.models import Model
+from neucf.models.base import check_histories
 from neucf.serving.ann_file import open_index
 from neucf.serving.answers import HistoryItem, NamedItem, Recommendations, RecommendedItem, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Known, Mask, matrix
 from neucf.serving.new_items import place_new_items
+from neucf.serving.people import are_histories, in_a_row
 from neucf.serving.ranking import Ranked, Ranker, Wanted
 from neucf.serving.reasons import reasons
 from neucf.serving.search import Catalogue
@@ -65,16 +68,14 @@ def recommend(
     Raises:
         UnknownIdError: At an unknown user or item; names the nearest.
         ConfigError: If `k`, `mask`, `filters` or `diversity` is out of range.
-        DataError: If `split` or `dataset` has other vocabularies than the model.
+        DataError: If `people` is neither, or `split` or `dataset` has other vocabularies than the model.
     """
     service = Service(model, split=split, dataset=dataset)
     options: dict[str, Any] = {"mask": mask, "filters": filters, "diversity": diversity, "threads": threads}
-    if issparse(people):
-        return service.recommend_histories(csr_array(people), k, **options)
-    if isinstance(people, (int, str)):
-        raise DataError(f"`people` must be a list of user ids or of histories; got {people!r}. Write [{people!r}].")
-    people = list(people)
-    if people and not isinstance(people[0], (int, str, np.integer)):
+    people = in_a_row(people, len(service.model.item_ids))
+    if isinstance(people, csr_array):
+        return service.recommend_histories(people, k, **options)
+    if are_histories(people):
         return service.recommend_histories(service.histories(people), k, **options)
     return service.recommend(people, k, **options)
 
@@ -121,6 +122,7 @@ class Service:
                 f"`model` must be derived from neucf.models.Model, or an opened run; got {type(source).__name__}. "
                 "`evaluate` takes anything that scores."
             )
+        check_origin(split, dataset)
         titled: Run | Dataset | None = source if isinstance(source, Run) else dataset
         self.items = None if titled is None else titled.items
         self._placed: npt.NDArray[np.bool_] | None = None
@@ -150,7 +152,7 @@ class Service:
         threads: int | None = None,
     ) -> list[Recommendations]:
         """Returns the suggestions of known users, in the order asked; raises UnknownIdError."""
-        users = self.model.user_ids.indices([_plain(user) for user in user_ids])
+        users = self.model.user_ids.indices(user_ids)
         ranked = self.rank(users, k, mask=mask, filters=filters, diversity=diversity, threads=threads)
         liked = self._known.hidden("positives")
         assert liked is not None
@@ -158,11 +160,7 @@ class Service:
 
     def histories(self, histories: Iterable[Iterable[Id]]) -> csr_array:
         """Returns histories of external item ids as a matrix (B, I) of ones; raises UnknownIdError."""
-        rows = []
-        for history in histories:
-            if isinstance(history, str) or not isinstance(history, Iterable):
-                raise DataError(f"`histories` must be sequences of item ids; got {history!r} for one of them.")
-            rows.append(self.model.item_ids.indices([_plain(item) for item in history]))
+        rows = [self.model.item_ids.indices(history) for history in histories]
         people = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         items = np.concatenate([np.empty(0, np.int32), *rows])
         return matrix(people, items, (len(rows), len(self.model.item_ids)))
@@ -182,6 +180,7 @@ class Service:
 
         Their histories are hidden, or `hidden` (B, I) where more is known of them, unless `mask` is none.
         """
+        histories = check_histories(histories, len(self.model.item_ids))
         wanted = Wanted(k, mask, self.allowed(filters), diversity, threads)
         ranked = self.ranker.histories(histories, wanted, hidden)
         return self._answers([None] * len(ranked.items), histories, ranked)
@@ -201,18 +200,20 @@ class Service:
 
     def allowed(self, filters: Filters) -> npt.NDArray[np.bool_] | None:
         """Returns (I,) which items pass the filters, or None where all do."""
+        if not isinstance(filters, Filters):
+            raise ConfigError(f"`filters` must be Filters; got {filters!r}. Write Filters() for none.")
         return filters.allowed(self.model.item_ids, self.items)
 
     def history(self, user_id: Id, limit: int | None = None) -> list[HistoryItem]:
         """Returns what a user is known to have rated, best first, then latest first; never the test part."""
-        rows = self._known.rows(self.model.user_ids.index(_plain(user_id)))
+        rows = self._known.rows(self.model.user_ids.index(user_id))
         rows = rows if limit is None else rows.head(limit)
         pairs = zip(rows["rating"], self._details(rows["item"].to_numpy()), strict=True)
         return [HistoryItem(rating=rating, **detail) for rating, detail in pairs]
 
     def similar(self, item_id: Id, k: int = 10, *, filters: Filters = EVERYTHING) -> Similar:
         """Returns the K items most similar to one, itself left out; raises UnknownIdError and ConfigError."""
-        item = self.model.item_ids.index(_plain(item_id))
+        item = self.model.item_ids.index(item_id)
         affinities = self.model.affinities(np.array([item], np.int32))
         if affinities is None:
             raise ConfigError(
@@ -220,8 +221,7 @@ class Service:
                 "Use a run of another model."
             )
         num_others = len(self.model.item_ids) - 1
-        if not 1 <= k <= num_others:
-            raise ConfigError(f"`k` must be in 1..{num_others} (the catalogue without the item); got {k}.")
+        k = checked_integer("k", k, 1, num_others, what="the catalogue without the item")
         allowed = self.allowed(filters)
         listed = np.ones(num_others + 1, np.bool_) if allowed is None else allowed
         listed[item] = False
@@ -278,7 +278,3 @@ def _detail(item_ids: Vocabulary, items: pl.DataFrame | None, item: int) -> Mapp
 def _name(detail: Callable[[int], Mapping[str, Any]], item: int) -> NamedItem:
     each = detail(item)
     return NamedItem(each["item_id"], full_title(each["title"], each["year"]) if each.get("title") else None)
-
-
-def _plain(external: Any) -> Any:
-    return external.item() if isinstance(external, np.generic) else external
