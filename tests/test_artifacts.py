@@ -769,3 +769,13 @@ def test_parts_with_other_vocabularies_are_refused(tmp_path: Path) -> None:
         write_run(
             partial.folder, model=popularity(split.train), split=replace(split, test=other), dataset=data, manifest={}
         )
+
+
+def test_what_is_no_path_is_refused_and_python_is_told_its_own_option(tmp_path: Path) -> None:
+    model = MODELS["popularity"]().fit(Interactions.from_arrays([0], [0]))
+    for call in (load, lambda path: save(model, path)):
+        with pytest.raises(ArtifactError, match="`path` must be the path of a run folder; got None"):
+            call(None)  # type: ignore[arg-type]
+    save(model, tmp_path / "run")
+    with pytest.raises(ArtifactError, match="force=True"):
+        save(model, tmp_path / "run")

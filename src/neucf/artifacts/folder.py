@@ -37,6 +37,13 @@ class Partial:
     resumed: bool
 
 
+def folder_of(path: str | Path) -> Path:
+    """Returns the path of a run folder; raises ArtifactError at what is no path."""
+    if not isinstance(path, str | Path):
+        raise ArtifactError(f"`path` must be the path of a run folder; got {path!r}. Write 'runs/mine', for example.")
+    return Path(path)
+
+
 @contextmanager
 def writing(path: str | Path, *, force: bool = False, resume: bool = False) -> Iterator[Partial]:
     """Gives a folder to write a run in; on success it becomes `path`, whole or not at all.
@@ -52,14 +59,16 @@ def writing(path: str | Path, *, force: bool = False, resume: bool = False) -> I
     Raises:
         ArtifactError: If `path` exists, or another process writes it, or an unfinished run is in the way.
     """
-    run = Path(path).resolve()
+    run = folder_of(path).resolve()
     partial = run.with_name(f"{run.name}.partial")
     lock = _hold(partial)
     try:
         _check_free(run, force)
         unfinished = has_checkpoint(partial)
         if unfinished and not (resume or force):
-            raise ArtifactError(f"{partial} holds an unfinished run. Go on with --resume, or start over with --force.")
+            raise ArtifactError(
+                f"{partial} holds an unfinished run. Go on with --resume, or start over with --force (force=True)."
+            )
         if not (unfinished and resume):
             _empty(partial)
         yield Partial(partial, resumed=unfinished and resume)
@@ -126,7 +135,7 @@ def _check_free(run: Path, force: bool) -> None:
     if not (run / MANIFEST).is_file():
         raise ArtifactError(f"{run} exists and is no run folder, so it is left alone. Choose another path.")
     if not force:
-        raise ArtifactError(f"{run} already holds a run. Replace it with --force, or choose another path.")
+        raise ArtifactError(f"{run} already holds a run. Replace it with --force (force=True), or choose another path.")
 
 
 def _hold(partial: Path) -> int:

@@ -99,7 +99,7 @@ def read_manifest(run: Path) -> tuple[Manifest, dict[str, Any]]:
     """Returns the checked manifest and all of it as plain JSON; raises ArtifactError."""
     file = run / MANIFEST
     if not run.is_dir():
-        raise ArtifactError(f"`run` must be a run folder, made by `neucf train`; got {run}, which is not a folder.")
+        raise ArtifactError(f"{run} must be a run folder, made by `neucf train` or `save`; it is no folder.")
     if not file.is_file():
         inside = sorted(str(each.parent) for each in run.glob(f"*/{MANIFEST}"))
         if inside:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import numpy as np
 import polars as pl
 
+from neucf.artifacts.folder import folder_of
 from neucf.artifacts.manifest import (
     CANDIDATES,
     FIRST_WEIGHTS,
@@ -78,7 +79,7 @@ def open_run(path: str | Path) -> Run:
     Raises:
         ArtifactError: If a file is missing, altered, malformed or of another format; the message names it.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     manifest, raw = read_manifest(folder)
     check_files(folder, manifest)
     user_ids, _ = _read_ids(folder / USERS, "user", manifest.num_users)

@@ -28,7 +28,7 @@ from neucf.artifacts.manifest import (
     describe_file,
     versions,
 )
-from neucf.data.dataset import Dataset
+from neucf.data.dataset import Dataset, check_origin
 from neucf.data.interactions import Interactions, concatenate
 from neucf.data.splits import Candidates, Split
 from neucf.errors import ArtifactError, ConfigError, DataError
@@ -69,6 +69,7 @@ def save(
     """
     if not isinstance(model, Model):
         raise ConfigError(f"`model` must be derived from neucf.models.Model; got {type(model).__name__}.")
+    check_origin(split, dataset)
     split = Split(train=model.train, valid=None, test=None) if split is None else split
     with writing(path, force=force) as partial:
         write_run(partial.folder, model=model, split=split, dataset=dataset, manifest={})
