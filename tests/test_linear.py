@@ -11,7 +11,8 @@ from planted import planted
 from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
-from neucf.models import MODELS
+from neucf.errors import TrainingError
+from neucf.models import MODELS, gf_cf
 from neucf.recommender import to_numpy
 
 TRAIN, _ = planted()
@@ -67,8 +68,10 @@ def test_rp3beta_walks_three_steps() -> None:
     np.testing.assert_allclose(to_numpy(model.score(USERS)), X @ walk, rtol=1e-3, atol=1e-5)
 
 
-def test_gf_cf_adds_the_linear_and_the_ideal_filter() -> None:
+@pytest.mark.parametrize("exact", [0, 1024])
+def test_gf_cf_adds_the_linear_and_the_ideal_filter(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shen et al. 2021, section 4: x (R^T R + alpha D_I^-1/2 V V^T D_I^1/2), by a dense decomposition."""
+    monkeypatch.setattr(gf_cf, "_EXACT", exact)
     by_user, by_item = np.maximum(X.sum(1), 1e-12), np.maximum(X.sum(0), 1e-12)
     filtered = X / np.sqrt(by_user)[:, None] / np.sqrt(by_item)
     vectors = np.linalg.svd(filtered)[2][:4].T
@@ -80,7 +83,9 @@ def test_gf_cf_adds_the_linear_and_the_ideal_filter() -> None:
     np.testing.assert_allclose(to_numpy(model.score(USERS)), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_gf_cf_lets_no_more_vectors_pass_than_the_rank() -> None:
+@pytest.mark.parametrize("exact", [0, 1024])
+def test_gf_cf_lets_no_more_vectors_pass_than_the_rank(exact: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gf_cf, "_EXACT", exact)
     rng = np.random.default_rng(0)
     dense = (rng.random((10, 50)) < 0.25)[rng.integers(0, 10, 100)]
     train = Interactions.from_csr(csr_array(dense.astype(np.float32)))
@@ -88,6 +93,19 @@ def test_gf_cf_lets_no_more_vectors_pass_than_the_rank() -> None:
     one, other = (MODELS["gf-cf"](dim=30).fit(train, seed=seed, threads=1) for seed in (0, 1))
     assert one.arrays()["vectors"].shape[1] == np.linalg.matrix_rank(dense)
     np.testing.assert_allclose(one.score_history(histories), other.score_history(histories), atol=1e-5)
+
+
+def test_gf_cf_gives_the_same_bits_where_the_rank_is_far_below_the_rows() -> None:
+    users, items = np.divmod(np.arange(16), 4)
+    train = Interactions.from_arrays(np.r_[users, users + 4, users + 8], np.r_[items, items + 4, items + 8])
+    one, other = (MODELS["gf-cf"](dim=2).fit(train, threads=1).arrays()["vectors"] for _ in range(2))
+    assert np.array_equal(one, other)
+
+
+def test_ease_says_where_weights_leave_the_penalty_no_bits() -> None:
+    train = Interactions.from_arrays([0, 0], [0, 1], weights=[1e5, 1e5])
+    with pytest.raises(TrainingError, match=r"`reg` of ease must count .* add up to 1e\+10; got 100\. Raise it"):
+        MODELS["ease"]().fit(train, threads=1)
 
 
 @pytest.mark.parametrize("name", ["ease", "item-knn", "rp3beta", "slim"])

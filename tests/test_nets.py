@@ -70,6 +70,13 @@ def test_h_stays_clipped_or_grows_free() -> None:
     assert np.abs(free).max() > 1
 
 
+@pytest.mark.parametrize("engine", ["torch", "compiled"])
+@pytest.mark.parametrize(("loss", "moves"), [("bce", True), ("bpr", False)])
+def test_a_bias_of_all_logits_moves_only_where_the_loss_has_a_slope_by_it(loss: str, moves: bool, engine: str) -> None:
+    trained = GMF(loss=loss, engine=engine, dim=4, epochs=2, lr=0.1, h="free").fit(TRAIN, threads=1)
+    assert bool(trained.net.bias.any()) is moves
+
+
 def test_a_tower_is_equation_10() -> None:
     tower = Tower((8, 6, 4), 0.0, seeded())
     table = torch.nn.Embedding(3, 4)

@@ -177,7 +177,7 @@ def sweep(
         num_pairs = 0
         for x in range(block * block_size, min((block + 1) * block_size, len(order))):
             user = order[x]
-            if indptr[user + 1] - indptr[user] == num_items:
+            if indptr[user + 1] - indptr[user] >= num_items:
                 continue
             for row in range(indptr[user], indptr[user + 1]):
                 # Fisher-Yates, inside out: shuffled while it is filled.

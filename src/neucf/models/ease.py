@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
 from neucf.data.vocabulary import IntArray
-from neucf.errors import ArtifactError
+from neucf.errors import ArtifactError, TrainingError
 from neucf.kernels.compile import num_threads, slices, spread, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Config, Tunable
@@ -74,8 +74,15 @@ class EASE(Linear):
         rows = train.csr()[:, items]
         gram = _gram(rows, threads)
         diagonal = np.einsum("jj->j", gram)
+        largest = diagonal.max(initial=0)
         diagonal += np.float32(self.config.reg)
-        negated_inverse(gram, threads)
+        try:
+            negated_inverse(gram, threads)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+            raise TrainingError(
+                f"`reg` of ease must count beside the weights, of which the squares of one item add up to"
+                f" {largest:.3g}; got {self.config.reg:g}. Raise it, or give smaller weights."
+            ) from None
         # B = -P / diag(P) by columns, and `gram` holds -P.
         gram /= -diagonal
         diagonal[:] = 0

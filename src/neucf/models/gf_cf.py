@@ -20,6 +20,8 @@ from neucf.recommender import Monitor
 
 # Share of the largest singular value below which one is not told from 0: the search goes by their squares, in float32.
 _NEGLIGIBLE = np.sqrt(np.finfo(np.float32).eps)
+# Rows, or columns if fewer, up to which all singular vectors are found.
+_EXACT = 1024
 
 
 class GFCFConfig(Config):
@@ -55,21 +57,11 @@ class GFCF(Linear):
         monitor: Monitor | None = None,
     ) -> Self:
         """Finds the singular vectors; `seed` draws where the search starts, and the rest changes nothing."""
-        # Half a second that no other command should wait for.
-        from scipy.sparse.linalg import svds
-
         del valid, device, threads, monitor
         self._prepare(train)
-        smaller = min(self._filter.shape)
-        # The method finds all but one.
-        dim = min(self.config.dim, smaller - 1)
-        vectors = np.zeros((train.num_items, 0), np.float32)
-        if dim > 0 and self._filter.data.any():
-            start = np.random.default_rng(seed).standard_normal(smaller).astype(np.float32)
-            _, values, rows = svds(self._filter, k=dim, v0=start, return_singular_vectors="vh")
-            # Beyond the rank any vectors would do: what the search finds there is of the seed alone
-            vectors = rows[values > _NEGLIGIBLE * values.max()].T
-        return self._take(vectors)
+        values, rows = leading(self._filter, self.config.dim, seed)
+        # Beyond the rank any vectors would do: what is found there is chance
+        return self._take(rows[values > _NEGLIGIBLE * values.max(initial=0)].T)
 
     def arrays(self) -> Arrays:
         """Returns the singular vectors V (I, D)."""
@@ -111,3 +103,24 @@ class GFCF(Linear):
         scores: Scores = (rows @ self._transposed @ self._filter).toarray()
         torch.from_numpy(scores).addmm_(torch.from_numpy(rows @ self._into), torch.from_numpy(self._out_of).T)
         return scores
+
+
+def leading(matrix: csr_array, dim: int, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Returns the D largest singular values of a matrix (U, I), all but one at most, and their right vectors (D, I)."""
+    smaller = min(matrix.shape)
+    dim = min(dim, smaller - 1)
+    if dim < 1 or not matrix.data.any():
+        return np.zeros(0), np.zeros((0, matrix.shape[1]))
+    if smaller > _EXACT:
+        # Half a second that no other command should wait for
+        from scipy.sparse.linalg import svds
+
+        start = np.random.default_rng(seed).standard_normal(smaller).astype(np.float32)
+        _, values, rows = svds(matrix, k=dim, v0=start, return_singular_vectors="vh")
+        return values, rows
+    # Where a matrix has far less rank than it has rows, a search starts anew somewhere that no seed decides
+    wide = matrix.astype(np.float64)
+    by_users = matrix.shape[0] <= matrix.shape[1]
+    squares, vectors = np.linalg.eigh((wide @ wide.T if by_users else wide.T @ wide).toarray())
+    values, vectors = np.sqrt(np.maximum(squares[-dim:], 0)), vectors[:, -dim:].T
+    return values, (vectors @ wide) / np.maximum(values, 1e-30)[:, None] if by_users else vectors

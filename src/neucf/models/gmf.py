@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neucf.data.interactions import Interactions
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
-from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, raw, rows_of, unit
+from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, output_bias, raw, rows_of, unit
 
 
 class GMFConfig(CosineConfig):
@@ -46,7 +46,7 @@ class GMFNet(Net):
         self.item_embedding = embedding(num_items, *shape)
         # (D,) and (1,)
         self.h = nn.Parameter(torch.ones(config.dim), requires_grad=config.h != "ones")
-        self.bias = nn.Parameter(torch.zeros(1), requires_grad=config.bias)
+        self.bias = output_bias(config.loss, config.bias)
 
     def tables(self) -> list[EmbeddingTable]:
         """Returns the user table and the item table."""

@@ -17,7 +17,7 @@ from neucf.models.config import Tunable
 from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import NeuralConfig
 from neucf.recommender import to_numpy
-from neucf.training.nets import EmbeddingTable, Net, Parts, embedding, rows_of, uniform
+from neucf.training.nets import EmbeddingTable, Net, Parts, embedding, output_bias, rows_of, uniform
 
 # Floats of hidden activations held at once when a tower meets a whole catalogue: about what the cache holds.
 GRID_FLOATS = 1 << 20
@@ -138,7 +138,7 @@ class MLPNet(Net):
         self.tower = Tower(config.tower, config.dropout, generator)
         bound = (3.0 / last) ** 0.5
         self.h = nn.Parameter(uniform(torch.empty(last), bound, generator))
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.bias = output_bias(config.loss)
 
     def tables(self) -> list[EmbeddingTable]:
         """Returns the user table and the item table."""

@@ -19,7 +19,18 @@ from neucf.models.neural import NeuralModel
 from neucf.models.neural_config import CosineConfig
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import temperature_for
-from neucf.training.nets import EmbeddingTable, Net, Parts, all_rows, embedding, raw, rows_of, uniform, unit
+from neucf.training.nets import (
+    EmbeddingTable,
+    Net,
+    Parts,
+    all_rows,
+    embedding,
+    output_bias,
+    raw,
+    rows_of,
+    uniform,
+    unit,
+)
 
 
 class NeuMFConfig(CosineConfig):
@@ -79,7 +90,7 @@ class NeuMFNet(Net):
         # (D + D_last,): GMF's weights start at 1, as in gmf
         self.h = nn.Parameter(torch.ones(config.dim + last))
         uniform(self.h.data[config.dim :], bound, generator)
-        self.bias = nn.Parameter(torch.zeros(1))
+        self.bias = output_bias(config.loss)
 
     def tables(self) -> list[EmbeddingTable]:
         """Returns the four embedding tables."""

@@ -35,7 +35,7 @@ class NeuralConfig(TrainedConfig):
         4, ge=1, le=65_536, description="Negatives N of each positive, or of the batch if shared."
     )
     power: Annotated[float, Tunable(0.25, 1.0, when=("sampler", "popularity"))] = Field(
-        0.75, ge=0, description="Exponent of `sampler=popularity`."
+        0.75, ge=0, le=1, description="Exponent of `sampler=popularity`."
     )
     item_power: Annotated[float, Tunable(-0.4, 0.2, when=("loss", "softmax"))] = Field(
         0.0,

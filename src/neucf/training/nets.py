@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neucf.training.losses import LossName
+
 InitName = Literal["normal", "xavier"]
 
 
@@ -192,6 +194,14 @@ def filled(weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
 def uniform(weight: Tensor, bound: float, generator: torch.Generator) -> Tensor:
     """Returns a new weight, filled with draws from -bound..bound."""
     return filled(weight, lambda each: each.uniform_(-bound, bound, generator=generator))
+
+
+def output_bias(loss: LossName, wanted: bool = True) -> nn.Parameter:
+    """Returns the bias of all logits, 0 at first.
+
+    Losses that compare logits have no slope by it, and Adam would make steps of rounding errors.
+    """
+    return nn.Parameter(torch.zeros(1), requires_grad=wanted and loss == "bce")
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
