@@ -65,9 +65,8 @@ def test_a_net_ranks_what_another_model_finds(name: str) -> None:
 
 def test_recall_is_the_share_of_the_exact_list_that_one_cell_holds() -> None:
     rng = np.random.default_rng(0)
-    train = Interactions.from_arrays(
-        rng.integers(0, 50, 3000), rng.integers(0, 600, 3000), user_ids=range(50), item_ids=range(600)
-    )
+    users, items = np.divmod(rng.choice(50 * 600, 3000, replace=False), 600)
+    train = Interactions.from_arrays(users, items, user_ids=range(50), item_ids=range(600))
     model = fitted("mf", train, dim=8, init_std=1.0, lr=1e-9)
     ann, built = build(model, model, k=10, probes=1)
     scores, owned = to_numpy(model.score(np.arange(50))), train.csr().toarray() > 0

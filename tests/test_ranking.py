@@ -267,7 +267,7 @@ def test_a_list_is_the_same_however_many_people_are_asked_for():
 )
 def test_a_shelf_holds_the_model_as_it_is(name, settings):
     rng, shelf, users = np.random.default_rng(0), Shelf(), np.arange(30)
-    train = Interactions.from_arrays(rng.integers(0, 30, 300), rng.integers(0, 80, 300))
+    train = Interactions.from_arrays(*np.divmod(rng.choice(30 * 80, 300, replace=False), 80))
     model = MODELS[name](epochs=1, **settings).fit(train, device="cpu", threads=1, seed=1)
     first = model.arrays()
 
