@@ -133,11 +133,7 @@ class Interactions:
         )
 
     def csr(self) -> csr_array:
-        """Returns the (U, I) float32 matrix, weights or ones; int64 offsets, int32 sorted columns.
-
-        Raises:
-            DataError: If a user has an item twice.
-        """
+        """Returns the (U, I) float32 matrix, weights or ones; int64 offsets, int32 sorted columns."""
         if COMPILED:
             weights = np.empty(0) if self.weights is None else self.weights
             indptr, columns, data = grouped(self.users, self.items, weights, self.num_users, self.num_items)
@@ -148,7 +144,6 @@ class Interactions:
             np.cumsum(np.bincount(self.users, minlength=self.num_users), out=indptr[1:])
             columns = self.items[order].astype(np.int32)
             data = np.ones(len(self), np.float32) if self.weights is None else self.weights[order].astype(np.float32)
-        _check_distinct(indptr, columns)
         matrix = csr_array((self.num_users, self.num_items), dtype=np.float32)
         # Assigned one by one: the constructor would shrink the offsets to int32.
         matrix.data, matrix.indices, matrix.indptr = data, columns, indptr
@@ -180,18 +175,6 @@ class Interactions:
                 kind = "<i8" if name in ("users", "items", "timestamps") else "<f8"
                 digest.update(f"{name} {len(column)}\n".encode() + np.ascontiguousarray(column, kind).tobytes())
         return digest.hexdigest()
-
-
-def _check_distinct(indptr: npt.NDArray[np.int64], items: npt.NDArray[np.int32]) -> None:
-    same = np.flatnonzero(items[1:] == items[:-1]) + 1
-    # The last item of a row may be the first of the next
-    same = same[~np.isin(same, indptr)]
-    if len(same):
-        user = int(np.searchsorted(indptr, same[0], side="right")) - 1
-        raise DataError(
-            f"`interactions` must hold each pair once; got user {user} with item {items[same[0]]} more than once. "
-            "Merge such rows, or pass a frame to `read_dataset`, which does."
-        )
 
 
 def concatenate(first: Interactions, second: Interactions) -> Interactions:

@@ -72,7 +72,7 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
         )
 
     if isinstance(data, Interactions):
-        data.csr()  # refuses a pair that stands twice, which could come to stand in two parts
+        _check_distinct(data)
     if way == "fixed":
         made = _published(data)
         if valid is None and made.valid is None:
@@ -92,6 +92,20 @@ def split(data: Dataset | Interactions, spec: str, seed: int = 1, *, valid: str 
             "Leave `valid` out, or set the split's validation share to 0."
         )
     return _carve(made, carving, seed)
+
+
+def _check_distinct(data: Interactions) -> None:
+    """Raises DataError where a user has an item twice: it could come to stand in two parts."""
+    matrix = data.csr()
+    same = np.flatnonzero(np.diff(matrix.indices) == 0) + 1
+    # The last item of a row may be the first of the next
+    same = same[~np.isin(same, matrix.indptr)]
+    if len(same):
+        user = int(np.searchsorted(matrix.indptr, same[0], side="right")) - 1
+        raise DataError(
+            f"`data` must have each pair once; got user {user} with item {matrix.indices[same[0]]} more than once. "
+            "Merge such rows, or pass a frame to `read_dataset`, which does."
+        )
 
 
 def _random(data: Interactions, shares: Shares, seed: int) -> Coded:

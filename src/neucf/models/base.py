@@ -100,8 +100,8 @@ class Model(ABC):
             monitor: Watches.
 
         Raises:
-            DataError: If `train` or `valid` is no Interactions, nobody or nothing is in the vocabularies, they differ,
-                or nothing is known of any validation user.
+            DataError: If `train` or `valid` is no Interactions, nobody or nothing is in the vocabularies, or they
+                differ.
             ConfigError: If an option is out of range.
         """
 

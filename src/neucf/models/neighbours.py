@@ -174,7 +174,7 @@ def weigher(weighting: str, rows: csr_array) -> Weigh:
         rarity = np.log1p(num_rows / np.maximum(frequency, 1))
     else:
         rarity = np.log1p((num_rows - frequency + 0.5) / (frequency + 0.5))
-    mean_length = rows.sum() / max(num_rows, 1)
+    mean_length = rows.data.sum() / max(num_rows, 1)
 
     def weigh(matrix: csr_array) -> csr_array:
         values = matrix.data.astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -11,7 +12,6 @@ from pydantic_core import PydanticCustomError
 
 from neucf.data.interactions import Interactions
 from neucf.data.splits import Split
-from neucf.errors import DataError
 from neucf.evaluation import evaluate
 from neucf.evaluation.metrics import SAMPLED
 from neucf.models.base import Model
@@ -19,6 +19,8 @@ from neucf.models.config import Config, Tunable
 from neucf.recommender import Monitor
 from neucf.training.engines import Engine
 from neucf.training.trainer import Plan, train
+
+log = logging.getLogger("neucf")
 
 
 class TrainedConfig(Config):
@@ -78,17 +80,20 @@ class TrainedModel(Model):
 
         Args:
             engine: Trains what this model scores by.
-            valid: Chooses the epoch; None trains to the end. Of users held out, `valid_history` says what is known.
+            valid: Chooses the epoch; None trains to the end, and so do users of whom nothing is known: of those held
+                out, `valid_history` says what is.
             monitor: Watches.
             seed: Orders ties in evaluations.
             threads: Of evaluations.
             rate: Epochs done to the learning rate.
             warm: Whether the weights before the first epoch are worth keeping.
-
-        Raises:
-            DataError: If nothing is known of any validation user.
         """
-        _check_known(self.train, valid, self.valid_history)
+        if not _are_known(valid, self.train, self.valid_history):
+            log.warning(
+                "Nothing is known of the users of `valid`, so they choose no epoch: training goes to its end. Set "
+                "`model.valid_history = parts.valid_history` before `fit`."
+            )
+            valid = None
         config = self.config
         k = int(config.metric.partition("@")[2])
 
@@ -113,12 +118,8 @@ class TrainedModel(Model):
         return train(engine, plan, trained, measure if evaluable else None, monitor)
 
 
-def _check_known(train: Interactions, valid: Interactions | None, history: Interactions | None) -> None:
-    """Raises DataError where validation users would be scored by vectors that nothing was learnt for."""
-    if valid is None or not len(valid) or not len(train) or history is not None:
-        return
-    if not np.isin(valid.users, train.users).any():
-        raise DataError(
-            "`valid` must hold users with training rows, or `valid_history` say what is known of them; got neither. "
-            "Where a split holds users out, set `model.valid_history = parts.valid_history` before `fit`."
-        )
+def _are_known(valid: Interactions | None, train: Interactions, history: Interactions | None) -> bool:
+    """Whether validation users can be scored by something that was learnt of them, or is given of them."""
+    if valid is None or history is not None or not (len(valid) and len(train)):
+        return True
+    return bool(np.isin(valid.users, train.users).any())

@@ -103,7 +103,7 @@ class NegativeSampler:
         self.eligible = np.flatnonzero(~self.is_full[train.users])
         self.num_skipped_users = int(self.is_full.sum())
         if self.num_skipped_users:
-            log.warning("%d users chose every item that is drawn; nothing is learnt of them.", self.num_skipped_users)
+            log.warning("Users who chose every item that is drawn, and are left out: %d.", self.num_skipped_users)
         self._accept, self._alias = torch.from_numpy(accept).to(device), torch.from_numpy(alias).to(device)
         with np.errstate(divide="ignore"):
             self._log_q = torch.from_numpy(np.log(chances).astype(np.float32)).to(device)
