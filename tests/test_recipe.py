@@ -8,6 +8,7 @@ import pytest
 
 from neucf.errors import ConfigError
 from neucf.experiment import load_recipe, recipe_names
+from neucf.models import MODELS
 
 RECIPE = """
 [data]
@@ -165,6 +166,15 @@ def test_the_recipes_that_come_along_can_be_run_by_name() -> None:
     assert {"gowalla", "lecture", "lecture-tune", "ml-100k", "ncf-ml-1m"} <= set(recipe_names())
     for name in recipe_names():
         assert load_recipe(name).name == name
+
+
+def test_entries_of_the_lecture_named_by_their_model_alone_are_its_defaults_written_out() -> None:
+    entries = [entry for entry in load_recipe("lecture").models if entry.label == entry.model]
+    assert len(entries) > 5
+    for entry in entries:
+        config = MODELS[entry.model](**entry.settings).config
+        assert config == MODELS[entry.model]().config
+        assert entry.label == "popularity" or config.model_fields_set
 
 
 def test_the_lecture_is_judged_on_the_lectures_split() -> None:
