@@ -154,14 +154,14 @@ def pretended() -> Iterator[None]:
         "current_stream": mock.Mock(), "set_stream": mock.Mock(), "graph": capture, "CUDAGraph": Graph,
         "is_current_stream_capturing": lambda: Graph.capturing is not None,
     }  # fmt: skip
-    torch.__future__.set_swap_module_params_on_conversion(True)
     with contextlib.ExitStack() as stack:
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        stack.callback(torch.__future__.set_swap_module_params_on_conversion, False)
         for name, stand_in in stand_ins.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, stand_in))
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         stack.enter_context(Dispatch())
         yield
-    torch.__future__.set_swap_module_params_on_conversion(False)
 
 
 def _tensors(values: Any) -> list[Tensor]:
