@@ -103,7 +103,8 @@ def test_the_page_shows_what_the_leaderboard_says(tmp_path: Path, neucf: Call) -
         assert cell in text
     for heading in (
         "Data", "Leaderboard", "Against popularity: nDCG@5, test part, paired by user", "Curves and buckets",
-        "Beyond accuracy: the lists themselves", "To get this again", "nDCG@5, test: 95 % interval",
+        "Beyond accuracy: the lists themselves, and the cold", "nDCG@5, warm users", "nDCG@5, warm items", "cold items",
+        "To get this again", "nDCG@5, test: 95 % interval",
     ):  # fmt: skip
         assert heading in text
     assert "Training: nDCG@5 on validation by epoch, first seed" in text

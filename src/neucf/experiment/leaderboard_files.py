@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from neucf.artifacts.writer import write_json
-from neucf.evaluation.titles import metric_title
+from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.selection import k_of
 from neucf.experiment.tables import markdown_table, seconds
@@ -89,11 +89,14 @@ def _published(board: Leaderboard, label: str | None) -> list[list[str]]:
     ]
 
 
-def _beyond_accuracy(board: Leaderboard) -> list[str]:
-    """Returns what the lists show whoever was right, and what the metric is where something was known."""
+def beyond_accuracy(board: Leaderboard) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Returns the heads, and by label the cells, of what the lists show whoever was right, and of warm and cold.
+
+    Both are empty where the protocol tells nothing of it.
+    """
     found = {row.label: board.documents(row.label) for row in board.rows if row.num_seeds}
     if not all("beyond_accuracy" in document for documents in found.values() for document in documents):
-        return []
+        return [], []
     k, metric = k_of(board.select), metric_title(board.select)
     columns: dict[str, Callable[[Documents], str]] = {
         f"{title}@{k}": lambda documents, name=name: _mean(documents, "beyond_accuracy", f"{name}@{k}")  # type: ignore[misc]
@@ -105,9 +108,15 @@ def _beyond_accuracy(board: Leaderboard) -> list[str]:
         f"{metric}, warm users": lambda documents: _mean(documents, "warm_users", "metrics", board.select, "mean"),
         f"{metric}, warm items": lambda documents: _mean(documents, "warm_items", "metrics", board.select, "mean"),
     }
-    body = [[label, *(cell(documents) for cell in columns.values())] for label, documents in found.items()]
-    part = "validation" if board.on == "valid" else board.on
-    return [f"## Beyond accuracy, and the cold, {part} part", "", *markdown_table(["model", *columns], body), ""]
+    return list(columns), [(label, [cell(each) for cell in columns.values()]) for label, each in found.items()]
+
+
+def _beyond_accuracy(board: Leaderboard) -> list[str]:
+    heads, rows = beyond_accuracy(board)
+    if not rows:
+        return []
+    table = markdown_table(["model", *heads], [[label, *cells] for label, cells in rows])
+    return [f"## Beyond accuracy, and the cold, {part_title(board.on)} part", "", *table, ""]
 
 
 def _mean(documents: Documents, *keys: str) -> str:

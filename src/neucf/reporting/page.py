@@ -23,6 +23,7 @@ from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment import Leaderboard, Result
 from neucf.experiment.comparing import COLUMNS
 from neucf.experiment.leaderboard import SELECTED_ON_TEST, Row
+from neucf.experiment.leaderboard_files import beyond_accuracy
 from neucf.experiment.plots import curve
 from neucf.experiment.tables import interval, p_value, seconds
 from neucf.reporting.charts import Chart, interval_chart, line_chart
@@ -34,12 +35,6 @@ QUANTILES, NUM_LISTED, NUM_LIKED = (0.25, 0.5, 0.75), 10, 5
 BUCKETS = {
     "by_user_activity": ("training rows of the user", "By user activity"),
     "by_item_popularity": ("training rows of the item, others irrelevant", "By item popularity"),
-}
-BEYOND = {
-    "coverage": "catalogue coverage",
-    "gini": "Gini",
-    "popularity": "mean popularity",
-    "diversity": "genre diversity",
 }
 
 
@@ -84,7 +79,7 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
         "sources": board.sources,
         "comparisons": _comparisons(board),
         "charts": [chart for chart in (_curves(board, done, colours), *_buckets(board, done, colours)) if chart],
-        "beyond": _beyond(board, done),
+        "beyond": dict(zip(("heads", "rows"), beyond_accuracy(board), strict=True)),
         "samples": None if best is None else {"model": done[0].label, "users": _samples(best, board.on)},
         "command": command,
         "recipe": recipe,
@@ -96,12 +91,6 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
 def _of(board: Leaderboard, row: Row) -> list[Result]:
     """Returns the results of a row that ended well, one a seed."""
     return [result for result in board.results if result.label == row.label and result.error is None]
-
-
-def _judged(board: Leaderboard, row: Row) -> list[dict[str, Any]]:
-    """Returns the documents of a row on the part shown, one a seed."""
-    found = (result.metrics if board.on == "test" else result.valid_metrics for result in _of(board, row))
-    return [document for document in found if document is not None]
 
 
 def _data(run: Run) -> dict[str, str]:
@@ -148,7 +137,7 @@ def _published(board: Leaderboard, label: str | None) -> list[dict[str, Any]]:
 
 def _interval(board: Leaderboard, row: Row) -> str:
     """Returns the interval of a row's metric over users, each averaged over seeds; empty where they are not known."""
-    results, documents = _of(board, row), _judged(board, row)
+    results, documents = _of(board, row), board.documents(row.label)
     values = [result.per_user.values[board.select] for result in results if result.per_user is not None]
     if values and len(values) == len(results):
         low, high = (float(end) for end in bootstrap_interval(np.mean(values, axis=0)))
@@ -204,7 +193,7 @@ def _buckets(board: Leaderboard, done: Sequence[Row], colours: Mapping[str, int]
     """
     charts, part = [], part_title(board.on)
     for key, (x_title, title) in BUCKETS.items():
-        documents = {row.label: _judged(board, row) for row in done}
+        documents = {row.label: board.documents(row.label) for row in done}
         first: list[dict[str, Any]] = next((each[0].get(key, []) for each in documents.values() if each), [])
         names = [f"{_range(bucket['low'], bucket['high'])} · {bucket['num_users']:,} users" for bucket in first]
         lines: dict[str, Mapping[float, float]] = {
@@ -225,21 +214,6 @@ def _range(low: int, high: int) -> str:
 
 def _bounds(buckets: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
     return [(bucket["low"], bucket["high"], bucket["num_users"]) for bucket in buckets]
-
-
-def _beyond(board: Leaderboard, done: Sequence[Row]) -> dict[str, Any]:
-    k = board.select.partition("@")[2]
-    found = {row.label: [document.get("beyond_accuracy", {}) for document in _judged(board, row)] for row in done}
-    known = [name for name in BEYOND if any(f"{name}@{k}" in each for seeds in found.values() for each in seeds)]
-
-    def cell(seeds: Sequence[Mapping[str, float]], name: str) -> str:
-        values = [each[f"{name}@{k}"] for each in seeds if f"{name}@{k}" in each]
-        return "" if not values else f"{mean(values):,.1f}" if name == "popularity" else f"{mean(values):.4f}"
-
-    return {
-        "heads": [f"{BEYOND[name]}@{k}" for name in known],
-        "rows": [(label, [cell(seeds, name) for name in known]) for label, seeds in found.items()],
-    }
 
 
 def _activity(split: Split) -> npt.NDArray[np.int64]:
