@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
-from neucf.data.vocabulary import IntArray, Vocabulary
+from neucf.data.vocabulary import Vocabulary
 
 # A model's own array type, on its own device: numpy arrays or torch tensors.
 Scores: TypeAlias = Any
@@ -103,6 +103,3 @@ def to_numpy(scores: Scores) -> npt.NDArray[np.float32]:
     if hasattr(scores, "detach"):
         scores = scores.detach().cpu().numpy()
     return np.asarray(scores, np.float32)
-
-
-__all__ = ["EpochRecord", "IntArray", "Monitor", "Recommender", "Scores", "to_numpy"]

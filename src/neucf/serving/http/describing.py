@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from neucf.artifacts.monitor import parsed_row
 from neucf.serving.answers import json_id
 from neucf.serving.http.runs import METRICS, Runs, judged, valid_metrics
 from neucf.serving.live import Live
@@ -74,14 +74,10 @@ def _metrics(live: Live) -> dict[str, dict[str, Any]]:
 
 def curve(log: str, metric: str) -> list[dict[str, Any]]:
     """Returns epoch, loss and the metric on validation (None between evaluations) as a run's log tells them."""
-    try:
-        lines = [json.loads(line) for line in log.splitlines()]
-    except (ValueError, RecursionError):
-        return []
     points = [
         {"epoch": line["epoch"], "loss": line.get("loss"), "value": (line.get("valid_metrics") or {}).get(metric)}
-        for line in lines
-        if isinstance(line, dict) and line.get("stage") == "fit" and isinstance(line.get("epoch"), int)
+        for line in filter(None, map(parsed_row, log.splitlines()))
+        if line.get("stage") == "fit" and isinstance(line.get("epoch"), int)
     ]
     return points if len(points) <= MAX_CURVE else [each for each in points if each["value"] is not None][:MAX_CURVE]
 
