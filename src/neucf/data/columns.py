@@ -10,6 +10,7 @@ import polars as pl
 
 from neucf.data.arrays import is_weight
 from neucf.data.tables import Table
+from neucf.data.text_file import CANONICAL
 from neucf.data.vocabulary import FloatArray, IntArray, Vocabulary
 from neucf.errors import ConfigError, DataError
 from neucf.kernels.compile import COMPILED
@@ -31,7 +32,6 @@ USUAL_NAMES = {
 }
 # Rows a join takes, and entries a table of ids may always have.
 _BLOCK, _ROOM = 1 << 21, 1 << 20
-_CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def _span(ids: pl.Series) -> int:
 
 def vocabulary(texts: pl.Series, kind: str) -> Vocabulary:
     """Builds a vocabulary: of integers if every text is its own canonical decimal in 64 bits, else of texts."""
-    integers = texts.cast(pl.Int64, strict=False) if texts.str.contains(_CANONICAL).all() else None
+    integers = texts.cast(pl.Int64, strict=False) if texts.str.contains(CANONICAL).all() else None
     return Vocabulary(texts if integers is None or integers.has_nulls() else integers, kind)
 
 

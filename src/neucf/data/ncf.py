@@ -12,7 +12,8 @@ from neucf.data.columns import as_ids
 from neucf.data.filtering import among
 from neucf.data.grouped import NEITHER, TEST, TRAIN, Loaded, codes, read_grouped, to_columns
 from neucf.data.splits import Candidates
-from neucf.data.text import TextFile, text_of
+from neucf.data.text import text_of
+from neucf.data.text_file import TextFile
 from neucf.data.titles import SCHEMA, read_items
 from neucf.errors import DataError
 
@@ -94,7 +95,8 @@ def _rated(path: Path) -> pl.DataFrame:
     if len(table.columns) < 2:
         raise DataError(f"{path}, row 1: a row must hold user and item, separated by a tab; got one field.")
     user, item, *rest = table.take(table.columns)
-    frame = pl.DataFrame({"user": as_ids(user, "user", table), "item": as_ids(item, "item", table)})
+    ids = {"user": as_ids(user, "user", table), "item": as_ids(item, "item", table)}
+    frame = pl.DataFrame(ids).cast(pl.String)
     times = rest[1].cast(pl.Int64, strict=False) if len(rest) > 1 else None
     return frame if times is None or times.has_nulls() else frame.with_columns(times.alias("time"))
 
@@ -128,7 +130,8 @@ def _mapped_items(folder: Path) -> pl.DataFrame | None:
     if len(table.columns) != 2:
         raise DataError(f"{path} must have two columns, item and movie; got {len(table.columns)}.")
     item, movie = table.take(table.columns)
-    items = pl.DataFrame({"item_id": as_ids(item, "item", table), "movie": as_ids(movie, "movie", table)})
+    ids = {"item_id": as_ids(item, "item", table), "movie": as_ids(movie, "movie", table)}
+    items = pl.DataFrame(ids).cast(pl.String)
     if items["item_id"].n_unique() < len(items):
         raise DataError(f"{path}: an item must stand once; got {item.filter(item.is_duplicated())[0]!r} twice.")
     path = folder / "movies.dat"

@@ -18,7 +18,7 @@ from neucf.data.formats import FILE_FORMATS, LAYOUTS, folder_format, only
 from neucf.data.grouped import Loaded, load_grouped
 from neucf.data.ncf import load_ncf
 from neucf.data.tables import Frame, Table, open_table
-from neucf.data.text import TextFile
+from neucf.data.text_file import TextFile
 from neucf.data.titles import read_items
 from neucf.errors import ConfigError, DataError
 

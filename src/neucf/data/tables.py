@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from neucf.data.text import TextFile, check_distinct, first_line
+from neucf.data.text_file import TextFile, check_distinct, first_line
 from neucf.errors import ConfigError, DataError
 
 
