@@ -13,8 +13,8 @@ from pathlib import Path
 
 import polars as pl
 
-from neucf.data.records import Records
 from neucf.data.text import blocks_of, text_of
+from neucf.data.text_records import TextRecords
 from neucf.errors import ConfigError, DataError
 
 _SEPARATORS = ("::", "\t", ",", ";", "|")
@@ -46,7 +46,7 @@ class TextFile:
         self._start = block if len(block) < _SAMPLE else block[:_SAMPLE].rpartition(b"\n")[0]
         first = text_of(path, block.partition(b"\n")[0]).rstrip("\r")
         self.sep = _separator(sep, first)
-        fields = [field.strip() for field in next(Records(self.name, self.sep).walk(first), (1, [""]))[1]]
+        fields = [field.strip() for field in next(TextRecords(self.name, self.sep).walk(first), (1, [""]))[1]]
         self.has_header = not all(map(_is_number, fields)) if header is None else header
         positions = map(str, range(1, len(fields) + 1))
         # Spreadsheets leave header cells empty
@@ -54,7 +54,7 @@ class TextFile:
             field if self.has_header and field else place for field, place in zip(fields, positions, strict=True)
         ]
         check_distinct(f"{path}, row 1", self.columns)
-        self._records = Records(self.name, self.sep, len(self.columns))
+        self._records = TextRecords(self.name, self.sep, len(self.columns))
         if self._records.quoted and first.count('"') % 2:
             raise DataError(f"{path}, row 1: quotation marks must come in pairs in the header line; mend it.")
 

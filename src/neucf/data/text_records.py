@@ -13,7 +13,7 @@ from neucf.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class TextRecords:
     """How the records of a file are written.
 
     Attributes:
