@@ -14,6 +14,7 @@ from serving_runs import write_planted
 from starlette.testclient import TestClient
 
 from neucf.artifacts import load, open_run
+from neucf.artifacts.log import first_fit
 from neucf.errors import ConfigError
 from neucf.models import MODELS
 from neucf.serving import Service
@@ -86,16 +87,18 @@ def test_the_leaderboard_has_metrics_and_intervals_of_validation(client: TestCli
     assert (last["metrics"], last["curve"]) == ({}, [])
 
 
-def test_a_curve_has_the_epochs_of_the_first_fit() -> None:
+def test_a_curve_has_the_epochs_of_the_first_fit(tmp_path: Path) -> None:
     judged: dict[str, Any] = {"stage": "fit", "epoch": 2, "loss": 0.4, "valid_metrics": {"ndcg@20": 0.1}}
     plain: dict[str, Any] = {"stage": "fit", "epoch": 1, "loss": 0.5, "valid_metrics": None}
     again: dict[str, Any] = {"stage": "refit", "epoch": 1, "loss": 0.5, "valid_metrics": None}
-    log = "".join(json.dumps(line) + "\n" for line in (plain, judged, again))
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line) + "\n" for line in (plain, judged, again)))
     first, second = {"epoch": 1, "loss": 0.5, "value": None}, {"epoch": 2, "loss": 0.4, "value": 0.1}
-    assert curve(log, "ndcg@20") == [first, second]
-    log = "".join(json.dumps(line) + "\n" for line in [plain] * MAX_CURVE + [judged])
-    assert curve(log, "ndcg@20") == [second]
-    assert curve("{", "ndcg@20") == curve("", "ndcg@20") == []
+    assert curve(first_fit(log), "ndcg@20") == [first, second]
+    log.write_text("".join(json.dumps(line) + "\n" for line in [plain] * MAX_CURVE + [judged]))
+    assert curve(first_fit(log), "ndcg@20") == [second]
+    log.write_text("{")
+    assert first_fit(log) == first_fit(tmp_path / "none") == curve([], "ndcg@20") == []
 
 
 def test_a_history_has_events_first_and_then_the_run(client: TestClient, folder: Path) -> None:

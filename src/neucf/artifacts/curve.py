@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from neucf.artifacts.log import first_fit
 from neucf.evaluation.titles import metric_title
 
 
@@ -17,12 +17,10 @@ def draw_curve(log: Path, metric: str, picture: Path) -> None:
         metric: What chose the epoch, such as `ndcg@20`.
         picture: The PNG to write.
     """
-    if find_spec("matplotlib") is None or not log.exists():
+    lines = first_fit(log)
+    if find_spec("matplotlib") is None or not lines:
         return
-    lines = [line for line in map(json.loads, log.read_text().splitlines()) if line["stage"] == "fit"]
     judged = [(line["epoch"], line["valid_metrics"][metric]) for line in lines if line["valid_metrics"]]
-    if not lines:
-        return
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeAlias
 
 from neucf.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from neucf.artifacts.folder import Partial, sync
+from neucf.artifacts.log import json_lines
 from neucf.artifacts.manifest import LOG
 from neucf.artifacts.writer import finite
 from neucf.recommender import EpochRecord
@@ -93,18 +94,9 @@ class RunMonitor:
         log = self._partial.folder / LOG
         if not log.exists():
             return
-        lines = filter(None, map(parsed_row, log.read_text(errors="replace").splitlines()))
+        lines = json_lines(log.read_text(encoding="utf-8", errors="replace"))
         kept = [line for line in lines if line["stage"] != self._stage or line["epoch"] < epoch]
         new = log.with_name(f"{LOG}.new")
         new.write_text("".join(json.dumps(line) + "\n" for line in kept))
         sync(new)
         os.replace(new, log)
-
-
-def parsed_row(line: str) -> dict[str, Any] | None:
-    """Returns the JSON object of a line; None where it holds none, as where a crash cut it."""
-    try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from neucf.artifacts.log import first_fit
 from neucf.artifacts.manifest import LOG
 from neucf.evaluation.titles import metric_title
 from neucf.experiment.leaderboard import Leaderboard, Row
@@ -149,12 +149,7 @@ def _drawn(board: Leaderboard) -> list[tuple[Row, str, Any]]:
 
 def curve(run: str | None, metric: str) -> dict[int, float]:
     """Returns epoch to value in a run's first fit; nothing for models without epochs."""
-    log = None if run is None else Path(run) / LOG
-    if log is None or not log.exists():
-        return {}
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    lines = [] if run is None else first_fit(Path(run) / LOG)
     return {
-        line["epoch"]: line["valid_metrics"][metric]
-        for line in lines
-        if line["stage"] == "fit" and metric in (line["valid_metrics"] or {})
+        line["epoch"]: line["valid_metrics"][metric] for line in lines if metric in (line.get("valid_metrics") or {})
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from neucf.artifacts.monitor import parsed_row
+from neucf.artifacts.log import json_lines
 from neucf.experiment.per_user import PerUser
 
 RESULTS = "results.jsonl"
@@ -61,7 +61,7 @@ class Records:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._rows: list[dict[str, Any]] = [row for line in _lines(file) if (row := parsed_row(line)) is not None]
+        self._rows = json_lines(file.read_text(encoding="utf-8", errors="replace")) if file.exists() else []
 
     def find(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """Returns the latest line that ended well and has all these values."""
@@ -82,7 +82,3 @@ class Records:
                 text = text if file.read() == b"\n" else "\n" + text
             file.write(text.encode())
         self._rows.append(json.loads(text))
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
+from neucf.artifacts.log import first_fit
 from neucf.artifacts.manifest import LOG
 from neucf.data.vocabulary import Id, IntArray
 from neucf.serving.answer_cache import AnswerCache
@@ -74,7 +74,7 @@ class Live:
         self.user_ids, self.item_ids = run.model.user_ids, run.model.item_ids
         self._kept: AnswerCache[Recommendations] = AnswerCache(_KEPT_LISTS)
         # Read now: another training may put a log of its own there before this run is let go
-        self.log = _text(run.path / LOG)
+        self.epochs = first_fit(run.path / LOG)
         data = run.manifest.get("data", {})
         self.data: str | None = data.get("name")
         self.min_rating: float | None = data.get("settings", {}).get("min_rating")
@@ -266,14 +266,6 @@ class Live:
 def _row(matrix: csr_array | None, index: int) -> set[int]:
     assert matrix is not None
     return set(matrix.indices[matrix.indptr[index] : matrix.indptr[index + 1]].tolist())
-
-
-def _text(file: Path) -> str:
-    """Returns what a file holds; nothing where it cannot be read."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
 
 
 def _folded(texts: pl.Series) -> pl.Series:

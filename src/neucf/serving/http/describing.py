@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from neucf.artifacts.monitor import parsed_row
 from neucf.serving.answers import json_id
 from neucf.serving.http.runs import METRICS, Runs, judged, valid_metrics
 from neucf.serving.live import Live
@@ -63,7 +63,7 @@ def _entry(live: Live, metric: str) -> dict[str, Any]:
         "num_users_judged": valid.get("num_users"),
         "train_seconds": round(sum(seconds), 3) if seconds else None,
         "metrics": _metrics(live),
-        "curve": curve(live.log, metric),
+        "curve": curve(live.epochs, metric),
     }
 
 
@@ -72,12 +72,11 @@ def _metrics(live: Live) -> dict[str, dict[str, Any]]:
     return {name: {"mean": value["mean"], "ci95": value.get("ci95")} for name, value in metrics.items()}
 
 
-def curve(log: str, metric: str) -> list[dict[str, Any]]:
+def curve(epochs: Iterable[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
     """Returns epoch, loss and the metric on validation (None between evaluations) as a run's log tells them."""
     points = [
         {"epoch": line["epoch"], "loss": line.get("loss"), "value": (line.get("valid_metrics") or {}).get(metric)}
-        for line in filter(None, map(parsed_row, log.splitlines()))
-        if line.get("stage") == "fit" and isinstance(line.get("epoch"), int)
+        for line in epochs
     ]
     return points if len(points) <= MAX_CURVE else [each for each in points if each["value"] is not None][:MAX_CURVE]
 
