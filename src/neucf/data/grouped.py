@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import polars as pl
 from neucf.data.columns import Columns
 from neucf.data.splits import Candidates
 from neucf.data.text import text_of
-from neucf.data.vocabulary import IntArray
+from neucf.data.vocabulary import indices_of
 from neucf.errors import DataError
 
 TRAIN, TEST, NEITHER = 0, 1, -1
@@ -78,18 +77,11 @@ def to_columns(rows: pl.DataFrame, users: pl.Series, items: pl.Series) -> Column
     """Encodes rows of user, item and perhaps time; `users` and `items` give the order, by first appearance."""
     user_ids, item_ids = users.unique(maintain_order=True), items.unique(maintain_order=True)
     return Columns(
-        users=codes(rows["user"], user_ids),
-        items=codes(rows["item"], item_ids),
+        users=indices_of(rows["user"], user_ids),
+        items=indices_of(rows["item"], item_ids),
         ratings=None,
         weights=None,
         timestamps=rows["time"].to_numpy() if "time" in rows.columns else None,
         user_ids=user_ids,
         item_ids=item_ids,
     )
-
-
-def codes(ids: pl.Series | Sequence[str], known: pl.Series) -> IntArray:
-    """Returns the index (N,) int32 of each id among the distinct `known` ones, -1 where it is none."""
-    own = pl.DataFrame({"id": known, "index": np.arange(len(known), dtype=np.int32)})
-    joined = pl.DataFrame({"id": ids}, schema={"id": pl.String}).join(own, on="id", how="left", maintain_order="left")
-    return joined["index"].fill_null(-1).to_numpy()

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from neucf.data.columns import Columns
-from neucf.data.grouped import Loaded, codes
-from neucf.data.vocabulary import IntArray
+from neucf.data.grouped import Loaded
+from neucf.data.vocabulary import IntArray, indices_of
 from neucf.errors import DataError
 
 EVENT_COLUMNS = ("user_id", "item_id", "value", "timestamp")
@@ -37,7 +37,7 @@ def join_events(loaded: Loaded, events: pl.DataFrame, min_rating: float | None) 
     absent = [name for name in EVENT_COLUMNS if name not in events.columns]
     if absent:
         raise DataError(f"`events` must have the columns {', '.join(EVENT_COLUMNS)}; {absent[0]} is absent.")
-    known = codes(events["item_id"], loaded.columns.item_ids) >= 0
+    known = indices_of(events["item_id"], loaded.columns.item_ids) >= 0
     if len(events) and not known.any():
         raise DataError(
             f"`events` must be of items of the data; none of the {len(events):,} is, such as of item "
@@ -61,8 +61,8 @@ def _appended(columns: Columns, events: pl.DataFrame, min_rating: float | None) 
         times = events["timestamp"].to_numpy() * ticks_per_second(timestamps)
         timestamps = np.concatenate([timestamps, times])
     return Columns(
-        users=np.concatenate([columns.users, codes(events["user_id"], user_ids)]),
-        items=np.concatenate([columns.items, codes(events["item_id"], columns.item_ids)]),
+        users=np.concatenate([columns.users, indices_of(events["user_id"], user_ids)]),
+        items=np.concatenate([columns.items, indices_of(events["item_id"], columns.item_ids)]),
         ratings=ratings,
         weights=weights,
         timestamps=timestamps,

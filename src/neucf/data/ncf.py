@@ -10,11 +10,12 @@ import polars as pl
 
 from neucf.data.columns import as_ids
 from neucf.data.filtering import among
-from neucf.data.grouped import NEITHER, TEST, TRAIN, Loaded, codes, read_grouped, to_columns
+from neucf.data.grouped import NEITHER, TEST, TRAIN, Loaded, read_grouped, to_columns
 from neucf.data.splits import Candidates
 from neucf.data.text import text_of
 from neucf.data.text_file import TextFile
 from neucf.data.titles import SCHEMA, read_items
+from neucf.data.vocabulary import indices_of
 from neucf.errors import DataError
 
 Keys = npt.NDArray[np.int64]
@@ -69,8 +70,8 @@ def load_ncf(folder: Path, prefix: str = "*") -> Loaded:
     if unknown.any():
         place = f"{negative_path}, row {lists['row'][int(unknown.argmax())]}"
         raise DataError(f"{place}: the pair that begins a line must be a row of {test_path}; it is not.")
-    positives = codes(lists["item"], columns.item_ids)
-    candidates = Candidates(codes(lists["user"], columns.user_ids), positives, _padded(lists, columns.item_ids))
+    positives = indices_of(lists["item"], columns.item_ids)
+    candidates = Candidates(indices_of(lists["user"], columns.user_ids), positives, _padded(lists, columns.item_ids))
     return Loaded(columns, items, parts, *_without_positives(candidates, row_keys, len(columns.item_ids)))
 
 
@@ -141,7 +142,8 @@ def _mapped_items(folder: Path) -> pl.DataFrame | None:
 
 
 def _keys(pairs: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> Keys:
-    keys: Keys = codes(pairs["user"], user_ids).astype(np.int64) * len(item_ids) + codes(pairs["item"], item_ids)
+    users, items = indices_of(pairs["user"], user_ids), indices_of(pairs["item"], item_ids)
+    keys: Keys = users.astype(np.int64) * len(item_ids) + items
     return keys
 
 
@@ -149,7 +151,7 @@ def _padded(lists: pl.DataFrame, item_ids: pl.Series) -> npt.NDArray[np.int32]:
     """Returns the negatives as (L, N) indices, -1 after the end of a list."""
     lengths = lists["negatives"].list.len().to_numpy()
     padded = np.full((len(lists), int(lengths.max())), -1, np.int32)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = codes(lists["negatives"].explode(), item_ids)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = indices_of(lists["negatives"].explode(), item_ids)
     return padded
 
 

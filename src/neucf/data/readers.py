@@ -20,12 +20,13 @@ from neucf.data.catalog import CATALOG
 from neucf.data.columns import ColumnNames, Columns, vocabulary
 from neucf.data.dataset import Dataset, ReadReport
 from neucf.data.filtering import core, latest
-from neucf.data.grouped import TEST, TRAIN, Loaded, codes
+from neucf.data.grouped import TEST, TRAIN, Loaded
 from neucf.data.interactions import Interactions
 from neucf.data.joining import join_events
 from neucf.data.sources import load
 from neucf.data.splits import Split
 from neucf.data.titles import in_order, read_items
+from neucf.data.vocabulary import indices_of
 from neucf.errors import ConfigError, DataError
 
 
@@ -163,7 +164,7 @@ def _in_catalogue_order(loaded: Loaded) -> Loaded:
             " written alike."
         )
     item_ids = pl.concat([loaded.items["item_id"], known]).unique(maintain_order=True)
-    moved = codes(known, item_ids)
+    moved = indices_of(known, item_ids)
     columns = replace(loaded.columns, items=moved[loaded.columns.items], item_ids=item_ids)
     candidates = loaded.candidates
     if candidates is not None:

@@ -134,9 +134,7 @@ class Vocabulary:
             wanted = wanted.cast(pl.Int64, strict=False)
         if wanted.dtype != self._series.dtype:
             return np.full(len(wanted), -1, np.int32)
-        own = pl.DataFrame({"id": self._series, "index": np.arange(len(self), dtype=np.int32)})
-        found = pl.DataFrame({"id": wanted}).join(own, on="id", how="left", maintain_order="left")
-        return found["index"].fill_null(-1).to_numpy()
+        return indices_of(wanted, self._series)
 
     def indices(self, externals: pl.Series | npt.NDArray[Any] | Iterable[Id]) -> IntArray:
         """Returns the indices (N,) int32 of many ids at once.
@@ -179,3 +177,10 @@ class Vocabulary:
         if self._index is None:
             self._index = {external: index for index, external in enumerate(self._series.to_list())}
         return self._index
+
+
+def indices_of(ids: pl.Series, known: pl.Series) -> IntArray:
+    """Returns the index (N,) int32 of each id among the distinct `known` ones of its type, -1 where it is none."""
+    own = pl.DataFrame({"id": known, "index": np.arange(len(known), dtype=np.int32)})
+    found = pl.DataFrame({"id": ids}).join(own, on="id", how="left", maintain_order="left")
+    return found["index"].fill_null(-1).to_numpy()
