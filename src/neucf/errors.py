@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class NeucfError(Exception):
@@ -73,3 +74,16 @@ def broken(what: str, message: str) -> str:
     text = re.sub(r"\ba valid (?=([aeiou])?)", lambda found: "an " if found[1] else "a ", text)
     ruled = re.sub(r"^(\w+ should|must) ", f"{what} must ", text)
     return ruled if ruled != text else f"{what}: {text}"
+
+
+def closest(got: str, known: Iterable[str]) -> str | None:
+    """Returns the known name most like the one given, in any case; None where none is like it."""
+    names = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(got.casefold(), names, n=1, cutoff=0.5)
+    return names[close[0]] if close else None
+
+
+def did_you_mean(got: str, known: Iterable[str], otherwise: str) -> str:
+    """Returns the question for the known name most like the one given; `otherwise` where none is like it."""
+    name = closest(got, known)
+    return otherwise if name is None else f"Did you mean {name!r}?"

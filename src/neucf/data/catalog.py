@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ import platformdirs
 from rich.console import Console
 
 from neucf.data.download import Archive, Report, Source, Wheel, install
-from neucf.errors import DataError, DownloadError
+from neucf.errors import DataError, DownloadError, closest
 
 DATA_VARIABLE = "NEUCF_DATA"
 _MOVIELENS = "GroupLens, for research; not for commercial use or redistribution without permission"
@@ -190,7 +189,7 @@ def locate(name: str, *, download: bool = True, progress: Report | None = None) 
 
 def _entry(name: str) -> Entry:
     if name not in CATALOG:
-        close = difflib.get_close_matches(name, CATALOG, n=1, cutoff=0.4)
-        hint = f"the nearest is {close[0]}" if close else f"the names are {', '.join(CATALOG)}"
+        near = closest(name, CATALOG)
+        hint = f"the nearest is {near}" if near else f"the names are {', '.join(CATALOG)}"
         raise DataError(f"{name!r} is no data set of the catalogue; {hint}.")
     return CATALOG[name]

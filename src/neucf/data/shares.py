@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, did_you_mean
 
 WAYS_WITH_SHARES = ("random", "random-user", "temporal", "temporal-user", "users")
 WAYS = (*WAYS_WITH_SHARES, "leave-last-out", "fixed", "none")
@@ -63,8 +62,7 @@ def parse_spec(spec: str) -> tuple[str, Shares]:
     """
     way, colon, text = str(spec).partition(":")
     if way not in WAYS:
-        close = difflib.get_close_matches(way, WAYS, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else "Write random:0.8/0.1/0.1, for example."
+        hint = did_you_mean(way, WAYS, "Write random:0.8/0.1/0.1, for example.")
         raise ConfigError(f"`split` must be one of {', '.join(WAYS)}; got {spec!r}. {hint}")
     if way not in WAYS_WITH_SHARES:
         if colon:

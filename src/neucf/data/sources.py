@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from neucf.data.ncf import load_ncf
 from neucf.data.tables import Frame, Table, open_table
 from neucf.data.text_file import TextFile
 from neucf.data.titles import read_items
-from neucf.errors import ConfigError, DataError
+from neucf.errors import ConfigError, DataError, closest
 
 _BY_POSITION = ColumnNames("1", "2", "3", "4")
 
@@ -66,9 +65,9 @@ def _existing(source: str | Path) -> Path:
         return path
     if path.name != str(source) or path.suffix:
         raise DataError(f"{source} does not exist; check the path.")
-    close = difflib.get_close_matches(str(source), CATALOG, n=1, cutoff=0.4)
-    nearest = f"the nearest name is {close[0]}" if close else f"the names are {', '.join(CATALOG)}"
-    raise DataError(f"{str(source)!r} is neither a named data set nor an existing path; {nearest}.")
+    name = closest(str(source), CATALOG)
+    hint = f"the nearest name is {name}" if name else f"the names are {', '.join(CATALOG)}"
+    raise DataError(f"{str(source)!r} is neither a named data set nor an existing path; {hint}.")
 
 
 def _load_folder(
