@@ -128,11 +128,11 @@ def _asked(plan: Plan, tuned: Tuned) -> str:
     """Returns the options of `neucf train` that give the best run again."""
     from neucf.fitting import Plan
     from neucf.models import MODELS
-    from neucf.models.config import plain
+    from neucf.models.config import as_typed
 
     usual, default = Plan(plan.model), MODELS[plan.model]().config.model_dump()
     wanted = {**plan.settings, **tuned.best.settings}
-    changed = {name: plain(value) for name, value in wanted.items() if str(value) != str(default.get(name))}
+    changed = {name: as_typed(value) for name, value in wanted.items() if str(value) != str(default.get(name))}
     words = ["--model", plan.model]
     for name, value in changed.items():
         words += ["--set", f"{name}={value}"]

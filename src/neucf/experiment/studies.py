@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from neucf.models.config import Config, Tunable, plain
+from neucf.models.config import Config, Tunable, as_typed
 
 if TYPE_CHECKING:
     import optuna
@@ -84,7 +84,7 @@ class Study:
         seed = np.random.SeedSequence([self._seed, number]).generate_state(1)[0]
         self._study.sampler = TPESampler(seed=int(seed))
         if number == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.enqueue_trial({name: plain(getattr(self._config, name)) for name in self._space})
+            self._study.enqueue_trial({name: as_typed(getattr(self._config, name)) for name in self._space})
         trial = self._study.ask()
         settings: dict[str, Any] = {}
         for name, tunable in self._space.items():
@@ -126,7 +126,7 @@ class Study:
 
 def _drawn(trial: optuna.Trial, name: str, tunable: Tunable) -> Any:
     if tunable.choices:
-        return trial.suggest_categorical(name, [plain(choice) for choice in tunable.choices])
+        return trial.suggest_categorical(name, [as_typed(choice) for choice in tunable.choices])
     low, high = tunable.low, tunable.high
     assert low is not None
     assert high is not None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from neucf.errors import ConfigError, broken
+from neucf.errors import ConfigError, broken, did_you_mean
 
 
 class Config(BaseModel):
@@ -44,7 +43,7 @@ class Tunable:
 
     def __str__(self) -> str:
         if self.choices:
-            where = ", ".join(str(plain(choice)) for choice in self.choices)
+            where = ", ".join(str(as_typed(choice)) for choice in self.choices)
         else:
             where = f"{self.low:g} to {self.high:g}" + (", log" if self.log else "")
         return f"{where}, if {self.when[0]}={'|'.join(map(str, self.when[1:]))}" if self.when else where
@@ -57,7 +56,7 @@ class Tunable:
         return drawn.get(field, getattr(config, field)) in values
 
 
-def plain(value: Any) -> Any:
+def as_typed(value: Any) -> Any:
     """Returns a value as one types it: a tuple of numbers joined by dashes, others as they are."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else value
 
@@ -115,8 +114,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
 
 def _unknown(what: str, got: str, known: Iterable[str], of: str) -> str:
     names = sorted(known)
-    close = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names) or 'none'}."
+    hint = did_you_mean(str(got), names, f"Known: {', '.join(names) or 'none'}.")
     return f"`{what}` must be a {of}; got {got!r}. {hint}"
 
 

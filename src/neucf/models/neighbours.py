@@ -82,7 +82,9 @@ class ItemKNN(ItemItem):
         columns = csr_array(train.csr().T)
         columns = weigher(self.config.weighting, columns)(columns)
         # (I, I), a row for each item j with its neighbours i; a score adds s_ij over the history, so W is its transpose
-        similar = cosines(columns, columns, self.config.neighbours, self.config.shrinkage, threads, exclude_self=True)
+        similar = most_similar(
+            columns, columns, self.config.neighbours, self.config.shrinkage, threads, exclude_self=True
+        )
         if not self.config.normalize:
             return self._keep(train, csr_array(similar.T))
         similar.data /= np.repeat(similar.sum(1), np.diff(similar.indptr)).astype(np.float32)
@@ -156,7 +158,7 @@ class UserKNN(SparseProduct):
         self._weighed = self._weigh(self._train_csr)
 
     def _nearest(self, rows: csr_array, threads: int | None, exclude_self: bool = False) -> csr_array:
-        return cosines(rows, self._weighed, self.config.neighbours, self.config.shrinkage, threads, exclude_self)
+        return most_similar(rows, self._weighed, self.config.neighbours, self.config.shrinkage, threads, exclude_self)
 
 
 def weigher(weighting: str, rows: csr_array) -> Weigh:
@@ -189,7 +191,7 @@ def weigher(weighting: str, rows: csr_array) -> Weigh:
     return weigh
 
 
-def cosines(
+def most_similar(
     left: csr_array, right: csr_array, num: int, shrinkage: float, threads: int | None, exclude_self: bool = False
 ) -> csr_array:
     """Returns for each row of left (L, C) its `num` most similar rows of right (R, C), as a matrix (L, R).
