@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from neucf.data.genres import genre_matrix
 from neucf.data.readers import read_dataset
 from neucf.models import MODELS, Model
 from neucf.recommender import to_numpy
-from neucf.serving.filters import genre_matrix
 from neucf.serving.new_items import genre_means, place_new_items
 
 SHARE = 0.1
@@ -52,7 +52,7 @@ def measured(data: str, name: str, seed: int, threads: int) -> dict[str, float]:
     dataset = read_dataset(data)
     whole, items = dataset.interactions, dataset.items
     assert items is not None
-    genres = genre_matrix(items)[0]
+    genres = genre_matrix(items)[0].toarray() > 0
     touched = np.flatnonzero((np.bincount(whole.items, minlength=whole.num_items) > 0) & genres.any(1))
     held = np.sort(np.random.default_rng(seed).choice(touched, round(SHARE * len(touched)), replace=False))
     is_held = np.isin(np.arange(whole.num_items), held)

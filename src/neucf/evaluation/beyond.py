@@ -13,6 +13,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from neucf.data.genres import genre_matrix
 from neucf.data.vocabulary import IntArray
 from neucf.evaluation.metrics import Values
 
@@ -112,13 +113,8 @@ def genre_flags(items: pl.DataFrame | None) -> csr_array | None:
     Args:
         items: A row an item in index order, with a column `genres` of lists; None where nothing is known.
     """
-    if items is None:
-        return None
-    pairs = items.select("genres").with_row_index("item").explode("genres").drop_nulls().unique()
-    if pairs.is_empty():
-        return None
-    names, columns = np.unique(pairs["genres"].to_numpy(), return_inverse=True)
-    return csr_array((np.ones(len(pairs)), (pairs["item"].to_numpy(), columns)), shape=(items.height, len(names)))
+    matrix, names = (None, []) if items is None else genre_matrix(items)
+    return matrix if names else None
 
 
 def _times_listed(lists: IntArray, num_items: int) -> npt.NDArray[np.int64]:

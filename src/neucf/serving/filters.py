@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,8 +10,9 @@ import numpy.typing as npt
 import polars as pl
 
 from neucf.checks import as_integer
+from neucf.data.genres import genre_matrix
 from neucf.data.vocabulary import Id, Vocabulary
-from neucf.errors import ConfigError
+from neucf.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,28 +79,16 @@ class Filters:
 EVERYTHING = Filters()
 
 
-def genre_matrix(items: pl.DataFrame) -> tuple[npt.NDArray[np.bool_], list[str]]:
-    """Returns (I, G) which item is of which genre, and the genres' names in order of the alphabet."""
-    rows = items.select(pl.col("genres").fill_null([])).with_row_index("item").explode("genres").drop_nulls()
-    names = sorted(rows["genres"].unique())
-    place = {name: column for column, name in enumerate(names)}
-    matrix = np.zeros((len(items), len(names)), np.bool_)
-    matrix[rows["item"].to_numpy(), [place[name] for name in rows["genres"]]] = True
-    return matrix, names
-
-
 def _has_genre(items: pl.DataFrame, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
     matrix, names = genre_matrix(items)
     columns = {name.casefold(): column for column, name in enumerate(names)}
-    passes = np.zeros(len(items), np.bool_)
-    for genre in wanted:
-        column = columns.get(str(genre).casefold())
-        if column is None:
-            near = difflib.get_close_matches(str(genre).casefold(), columns, n=1, cutoff=0.6)
-            hint = f"Did you mean {names[columns[near[0]]]!r}?" if near else f"Genres: {', '.join(names) or 'none'}."
+    folded = [str(genre).casefold() for genre in wanted]
+    for genre, name in zip(wanted, folded, strict=True):
+        if name not in columns:
+            hint = did_you_mean(name, names, f"Genres: {', '.join(names) or 'none'}.")
             raise ConfigError(f"`genre` must be a genre of some item; got {genre!r}. {hint}")
-        passes |= matrix[:, column]
-    return passes
+    found: npt.NDArray[np.bool_] = matrix[:, [columns[name] for name in folded]].sum(1) > 0
+    return found
 
 
 def _known(items: pl.DataFrame | None, argument: str, what: str) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from neucf.artifacts import Run
 from neucf.artifacts.log import first_fit
 from neucf.artifacts.manifest import LOG
+from neucf.data.genres import genre_matrix
 from neucf.data.vocabulary import Id, IntArray
 from neucf.serving.answer_cache import AnswerCache
 from neucf.serving.answers import Recommendations, Similar
@@ -84,7 +85,7 @@ class Live:
     def genres(self) -> list[str]:
         """The genres of the catalogue, by the alphabet."""
         items = self.service.items
-        return [] if items is None else items["genres"].explode().drop_nulls().unique().sort().to_list()
+        return [] if items is None else genre_matrix(items)[1]
 
     @cached_property
     def years(self) -> tuple[int, int] | None:

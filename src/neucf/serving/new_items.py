@@ -7,9 +7,9 @@ import numpy.typing as npt
 import polars as pl
 from scipy.sparse import csr_array
 
+from neucf.data.genres import genre_matrix
 from neucf.errors import ConfigError
 from neucf.models import Model
-from neucf.serving.filters import genre_matrix
 
 
 def place_new_items(model: Model, items: pl.DataFrame | None) -> tuple[Model, npt.NDArray[np.bool_]]:
@@ -27,7 +27,7 @@ def place_new_items(model: Model, items: pl.DataFrame | None) -> tuple[Model, np
     """
     if items is None:
         raise ConfigError("`new_items` needs items with genres; this model knows none. Train with --items FILE.")
-    genres = genre_matrix(items)[0]
+    genres = genre_matrix(items)[0].toarray() > 0
     trained = np.bincount(model.train.items, minlength=len(genres)) > 0
     new = ~trained & genres.any(1)
     weights = genre_means(genres[new], genres, trained)

@@ -11,6 +11,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.checks import checked_integer
+from neucf.data.genres import genre_matrix
 from neucf.data.vocabulary import IntArray
 from neucf.errors import ConfigError
 from neucf.evaluation.ranking import TopK, top_k
@@ -19,7 +20,6 @@ from neucf.models import MODELS, Model
 from neucf.models.base import cosines
 from neucf.serving.ann import Ann
 from neucf.serving.diversity import check_diversity, diversify, pool_size
-from neucf.serving.filters import genre_matrix
 from neucf.serving.known import Known, Mask, check_mask
 
 
@@ -147,7 +147,7 @@ class Ranker:
 
     @cached_property
     def _genres(self) -> npt.NDArray[np.float32] | None:
-        return None if self.items is None else genre_matrix(self.items)[0].astype(np.float32)
+        return None if self.items is None else genre_matrix(self.items)[0].toarray()
 
     @cached_property
     def _popularity(self) -> Model:
