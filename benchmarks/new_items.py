@@ -53,7 +53,7 @@ def measured(data: str, name: str, seed: int, threads: int) -> dict[str, float]:
     whole, items = dataset.interactions, dataset.items
     assert items is not None
     genres = genre_matrix(items)[0].toarray() > 0
-    touched = np.flatnonzero((np.bincount(whole.items, minlength=whole.num_items) > 0) & genres.any(1))
+    touched = np.flatnonzero((whole.item_counts() > 0) & genres.any(1))
     held = np.sort(np.random.default_rng(seed).choice(touched, round(SHARE * len(touched)), replace=False))
     is_held = np.isin(np.arange(whole.num_items), held)
     train = whole.take(~is_held[whole.items])
@@ -62,7 +62,7 @@ def measured(data: str, name: str, seed: int, threads: int) -> dict[str, float]:
     placed, _ = place_new_items(model, items)
     users = np.flatnonzero((np.diff(liked.indptr) > 0) & (np.diff(train.csr().indptr) > 0))
     wanted = liked[users].toarray()[:, held] > 0
-    counts = np.bincount(train.items, minlength=train.num_items)
+    counts = train.item_counts()
     popular = genre_means(genres[held], genres, counts > 0) @ counts
     scores, untouched = scored(placed, users), scored(model, users)
     return {

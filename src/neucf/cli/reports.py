@@ -78,8 +78,7 @@ def catalogue(folders: Mapping[Entry, Path | None]) -> None:
 def dataset_summary(dataset: Dataset) -> None:
     """Prints what a data set holds."""
     data, report = dataset.interactions, dataset.report
-    users = np.bincount(data.users, minlength=data.num_users)
-    items = np.bincount(data.items, minlength=data.num_items)
+    users, items = data.user_counts(), data.item_counts()
     threshold = dataset.settings.get("min_rating")
     rows = {
         "rows read": f"{report.rows:,}",

@@ -74,6 +74,14 @@ class Interactions:
         """The share of all U x I pairs that interacted; 0 where there are none."""
         return len(self) / max(self.num_users * self.num_items, 1)
 
+    def user_counts(self) -> npt.NDArray[np.int64]:
+        """Returns how many rows each user has (U,)."""
+        return np.bincount(self.users, minlength=self.num_users)
+
+    def item_counts(self) -> npt.NDArray[np.int64]:
+        """Returns how many rows each item has (I,)."""
+        return np.bincount(self.items, minlength=self.num_items)
+
     @classmethod
     def from_arrays(
         cls,
@@ -141,7 +149,7 @@ class Interactions:
             order = np.lexsort((self.items, self.users))
             # (U+1,) offsets
             indptr = np.zeros(self.num_users + 1, np.int64)
-            np.cumsum(np.bincount(self.users, minlength=self.num_users), out=indptr[1:])
+            np.cumsum(self.user_counts(), out=indptr[1:])
             columns = self.items[order].astype(np.int32)
             data = np.ones(len(self), np.float32) if self.weights is None else self.weights[order].astype(np.float32)
         matrix = csr_array((self.num_users, self.num_items), dtype=np.float32)

@@ -133,7 +133,7 @@ def _temporal_user(data: Interactions, shares: Shares, seed: int) -> Coded:
 
 def _leave_last_out(data: Interactions, shares: Shares, seed: int) -> Coded:
     del shares
-    counts = _counts(data)
+    counts = data.user_counts()
     one_each = (counts >= 3).astype(np.int64)
     num_short = int(((counts > 0) & (counts < 3)).sum())
     notes = _note(num_short, "with fewer than three interactions", "in train only")
@@ -146,7 +146,7 @@ def _leave_last_out(data: Interactions, shares: Shares, seed: int) -> Coded:
 
 
 def _users(data: Interactions, shares: Shares, seed: int) -> Coded:
-    counts = _counts(data)
+    counts = data.user_counts()
     eligible = np.flatnonzero(counts >= 2)
     user_codes = np.full(data.num_users, TRAIN, np.int8)
     user_codes[eligible] = _shuffled(len(eligible), shares, seed)
@@ -185,16 +185,11 @@ def _shuffled(num_rows: int, shares: Shares, seed: int) -> Codes:
 
 
 def _cut_histories(data: Interactions, shares: Shares, order: Order) -> Coded:
-    counts = _counts(data)
+    counts = data.user_counts()
     held = np.minimum(shares.held(counts), np.maximum(counts - 1, 0))
     num_test = shares.test_of(held)
     notes = _note(int((counts == 1).sum()), "with a single interaction", "in train only")
     return _tails(data, order, held - num_test, num_test), notes
-
-
-def _counts(data: Interactions) -> npt.NDArray[np.int64]:
-    """Returns each user's number of rows (U,)."""
-    return np.bincount(data.users, minlength=data.num_users)
 
 
 def _tails(data: Interactions, order: Order, num_valid: IntArray, num_test: IntArray) -> Codes:
@@ -209,7 +204,7 @@ def _tails(data: Interactions, order: Order, num_valid: IntArray, num_test: IntA
 def _rows_after(data: Interactions, order: Order) -> npt.NDArray[np.int64]:
     """Returns for each row (N,) how many rows of the same user come after it in `order`."""
     grouped = order[np.argsort(data.users[order], kind="stable")]
-    ends = np.cumsum(_counts(data))
+    ends = np.cumsum(data.user_counts())
     after = np.empty(len(data), np.int64)
     after[grouped] = ends[data.users[grouped]] - 1 - np.arange(len(data))
     return after
@@ -279,7 +274,7 @@ def _carve(made: Split, carving: Carving, seed: int) -> Split:
         order = np.random.RandomState([seed, 2]).permutation(len(train))
         codes[order[: int(np.ceil(float(carving.share) * len(train)))]] = VALID
     else:
-        counts = _counts(train)
+        counts = train.user_counts()
         if carving.way == "latest-item":
             order, most = _by_time(train, "valid", "latest-item"), np.ones_like(counts)
         else:

@@ -51,11 +51,11 @@ class JudgedPart:
         # A model of ours says what it was trained on, which may be validation too
         own = getattr(model, "train", None)
         train = own if isinstance(own, Interactions) else split.train
-        activity = np.bincount(train.users, minlength=part.num_users)
+        activity = train.user_counts()
         if history is not None:
-            activity += np.bincount(history.users, minlength=part.num_users)
+            activity += history.user_counts()
         _check_unseen(train, split, part, on)
-        popularity = np.bincount(train.items, minlength=part.num_items)
+        popularity = train.item_counts()
         return cls(model, split, on, part, None if history is None else history.csr(), activity, popularity)
 
     @property

@@ -40,7 +40,7 @@ class Popularity(Model):
         del valid, seed, device, threads, monitor
         self._train = train
         # (I,)
-        self._counts = np.bincount(train.items, minlength=train.num_items).astype(np.float32)
+        self._counts = train.item_counts().astype(np.float32)
         return self
 
     def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> npt.NDArray[np.float32]:

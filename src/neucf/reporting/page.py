@@ -100,7 +100,7 @@ def _data(run: Run) -> dict[str, str]:
     if histories:
         parts["known of users held out"] = reduce(concatenate, histories)
     activity = _activity(split)
-    popularity = np.bincount(split.train.items, minlength=split.train.num_items)
+    popularity = split.train.item_counts()
     pairs = split.train.num_users * split.train.num_items
     settings = {name: value for name, value in manifest["data"].get("settings", {}).items() if value is not None}
     rows = sum(len(part) for part in parts.values() if part is not None)
@@ -219,7 +219,7 @@ def _bounds(buckets: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
 def _activity(split: Split) -> npt.NDArray[np.int64]:
     """Returns (U,) how many rows are known of each user: of one held out, those given as history."""
     parts = [part for part in (split.train, split.valid_history, split.test_history) if part is not None]
-    return np.bincount(np.concatenate([part.users for part in parts]), minlength=split.train.num_users)
+    return reduce(concatenate, parts).user_counts()
 
 
 def _samples(run: Run, on: str) -> list[dict[str, Any]]:

@@ -143,7 +143,7 @@ def build(
     )  # fmt: skip
     means.train(vectors)
     ann = Ann(retriever, np.array(means.centroids, np.float32), 1)
-    trained = np.flatnonzero(np.bincount(model.train.users, minlength=model.train.num_users))
+    trained = np.flatnonzero(model.train.user_counts())
     users = np.sort(np.random.default_rng(seed).permutation(trained)[:SAMPLE])
     if not 1 <= k <= len(vectors):
         raise ConfigError(f"`k` must be in 1..{len(vectors)} (the catalogue); got {k}.")

@@ -213,7 +213,7 @@ class Live:
     @cached_property
     def _counts(self) -> npt.NDArray[np.int64]:
         """(I,) how many people training saw with each item."""
-        return np.bincount(self.run.model.train.items, minlength=len(self.item_ids))
+        return self.run.model.train.item_counts()
 
     @cached_property
     def _titles(self) -> pl.Series:

@@ -39,7 +39,7 @@ def item_map(model: Model, limit: int = MAX_POINTS) -> ItemMap:
         raise ConfigError(
             f"A map needs a model with a vector for each item; {model.name} has none. Use a run of another model."
         )
-    counts = np.bincount(model.train.items, minlength=len(vectors))
+    counts = model.train.item_counts()
     items = np.argsort(-counts, kind="stable")[:limit]
     centred = vectors[items].astype(np.float64)
     centred -= centred.mean(axis=0, keepdims=True) if len(items) else 0

@@ -28,7 +28,7 @@ def place_new_items(model: Model, items: pl.DataFrame | None) -> tuple[Model, np
     if items is None:
         raise ConfigError("`new_items` needs items with genres; this model knows none. Train with --items FILE.")
     genres = genre_matrix(items)[0].toarray() > 0
-    trained = np.bincount(model.train.items, minlength=len(genres)) > 0
+    trained = model.train.item_counts() > 0
     new = ~trained & genres.any(1)
     weights = genre_means(genres[new], genres, trained)
     new[new] = weights.sum(1) > 0

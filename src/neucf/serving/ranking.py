@@ -79,7 +79,7 @@ class Ranker:
         self.model, self.known, self.items, self.ann = model, known, items, ann
         self._shelf = Shelf()
         # (I,) whether a history tells by an item what somebody likes
-        self._telling = np.bincount(known.train.items, minlength=len(model.item_ids)) > 0
+        self._telling = known.train.item_counts() > 0
         if placed is not None:
             self._telling |= placed
 

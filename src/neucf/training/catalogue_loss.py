@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -162,8 +161,7 @@ def item_log_weights(train: Interactions, power: float, device: torch.device) ->
     """
     if power == 0:
         return None
-    counts = np.bincount(train.items, minlength=train.num_items)
-    logs = power * torch.from_numpy(counts).to(device, torch.float32).log1p()
+    logs = power * torch.from_numpy(train.item_counts()).to(device, torch.float32).log1p()
     # Not above 0, so that no sum of powers overflows
     return logs - logs.max()
 

@@ -85,7 +85,7 @@ class NegativeSampler:
         compiled = COMPILED and device.type == "cpu" and kind in ("uniform", "popularity")
         self._known_items = known_items(matrix.indptr, matrix.indices) if compiled else None
         # (I,) train positives of each item
-        counts = np.bincount(train.items, minlength=train.num_items).astype(np.float64)
+        counts = train.item_counts().astype(np.float64)
         accept, alias, num_offered = np.empty(0), np.empty(0, np.int64), train.num_items
         # (I,) how likely an item is drawn
         if kind == "popularity":
