@@ -86,9 +86,9 @@ def test_one_step_agrees_between_the_engines(loss: LossName, bias: bool) -> None
     if by_kernel.item_bias is not None:
         b = by_kernel.item_bias.weight.detach().numpy().reshape(-1)
     kind = BPR if loss == "bpr" else BCE
-    slopes, shift = np.empty(4, np.float32), np.empty(7, np.float32)
+    gradients, shift = np.empty(4, np.float32), np.empty(7, np.float32)
     items = np.array([5, 6, 2, 3])
-    summed = step(p, 1, q, b, bias, items, slopes, shift, kind, np.float32(LR), np.float32(REG))
+    summed = step(p, 1, q, b, bias, items, gradients, shift, kind, np.float32(LR), np.float32(REG))
     assert summed == pytest.approx(value.item(), rel=1e-5)
     for one, other in zip(by_torch.parameters(), by_kernel.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
@@ -112,9 +112,9 @@ def test_one_triple_agrees_between_the_engines(bias: bool, dim: int) -> None:
 
 def test_logistic_is_close_and_lets_what_is_not_finite_through() -> None:
     x = np.concatenate([np.linspace(-200, 200, 4001), np.linspace(-2, 2, 4001)]).astype(np.float32)
-    slopes, losses = np.array([logistic(value) for value in x]).T
+    sigmoids, losses = np.array([logistic(value) for value in x]).T
     exact = x.astype(np.float64)
-    np.testing.assert_allclose(slopes, 1 / (1 + np.exp(exact)), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(sigmoids, 1 / (1 + np.exp(exact)), rtol=0, atol=2e-7)
     np.testing.assert_allclose(losses, np.logaddexp(0, -exact), rtol=2e-7, atol=2e-7)
     assert np.isnan(logistic(np.float32("nan"))[1])
     assert logistic(np.float32("-inf")) == (1, np.inf)

@@ -107,8 +107,8 @@ def test_a_step_descends_the_full_softmax(cosine: bool) -> None:
     loss = graph.step(graph._batch(graph.active), 1, 0, 0.01)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert leaves.grad is not None
-    slopes = torch.cat([table.grad for table in graph.tables if table.grad is not None])
-    torch.testing.assert_close(slopes.double(), leaves.grad, rtol=1e-3, atol=1e-6)
+    gradients = torch.cat([table.grad for table in graph.tables if table.grad is not None])
+    torch.testing.assert_close(gradients.double(), leaves.grad, rtol=1e-3, atol=1e-6)
     # Adam's first step is the rate times the sign of the gradient
     moved = (torch.cat(graph.tables) - torch.cat(start)).double()
     clear = leaves.grad.abs() > 1e-5
@@ -129,8 +129,8 @@ def test_a_step_descends_bpr() -> None:
     loss = graph.step(batch, 1, 7, 0.01)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert leaves.grad is not None
-    slopes = torch.cat([table.grad for table in graph.tables if table.grad is not None])
-    torch.testing.assert_close(slopes.double(), leaves.grad, rtol=1e-3, atol=1e-6)
+    gradients = torch.cat([table.grad for table in graph.tables if table.grad is not None])
+    torch.testing.assert_close(gradients.double(), leaves.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_fewer_negatives_estimate_the_same_sum() -> None:

@@ -72,7 +72,9 @@ def test_h_stays_clipped_or_grows_free() -> None:
 
 @pytest.mark.parametrize("engine", ["torch", "compiled"])
 @pytest.mark.parametrize(("loss", "moves"), [("bce", True), ("bpr", False)])
-def test_a_bias_of_all_logits_moves_only_where_the_loss_has_a_slope_by_it(loss: str, moves: bool, engine: str) -> None:
+def test_a_bias_of_all_logits_moves_only_where_the_loss_has_a_gradient_by_it(
+    loss: str, moves: bool, engine: str
+) -> None:
     trained = GMF(loss=loss, engine=engine, dim=4, epochs=2, lr=0.1, h="free").fit(TRAIN, threads=1)
     assert bool(trained.net.bias.any()) is moves
 

@@ -26,10 +26,10 @@ def gather(table, indices, start, stop, rows):
 
 
 @kernel
-def first_pass(rows, count, weights, x, slope, curve):
-    """Adds sum_i w_i (1 - <x, y_i>) y_i to slope (D,) and sum_i w_i y_i^2 to curve (D,).
+def first_pass(rows, count, weights, x, gradient, curve):
+    """Adds sum_i w_i (1 - <x, y_i>) y_i to gradient (D,), which points downhill, and sum_i w_i y_i^2 to curve (D,).
 
-    Returns sum_i w_i (1 - <x, y_i>)^2. y_i are the first `count` of rows. Four at a time: slope and curve are then
+    Returns sum_i w_i (1 - <x, y_i>)^2. y_i are the first `count` of rows. Four at a time: gradient and curve are then
     read and written a quarter as often.
     """
     one, size = np.float32(1.0), len(x)
@@ -47,7 +47,7 @@ def first_pass(rows, count, weights, x, slope, curve):
         pull_a, pull_b, pull_c, pull_d = weight_a * error_a, weight_b * error_b, weight_c * error_c, weight_d * error_d
         loss += pull_a * error_a + pull_b * error_b + pull_c * error_c + pull_d * error_d
         for k in range(size):
-            slope[k] += pull_a * a[k] + pull_b * b[k] + pull_c * c[k] + pull_d * d[k]
+            gradient[k] += pull_a * a[k] + pull_b * b[k] + pull_c * c[k] + pull_d * d[k]
         for k in range(size):
             curve[k] += (
                 weight_a * a[k] * a[k] + weight_b * b[k] * b[k] + weight_c * c[k] * c[k] + weight_d * d[k] * d[k]
@@ -59,7 +59,7 @@ def first_pass(rows, count, weights, x, slope, curve):
             error_a -= a[k] * x[k]
         loss += weights[i] * error_a * error_a
         for k in range(size):
-            slope[k] += weights[i] * error_a * a[k]
+            gradient[k] += weights[i] * error_a * a[k]
             curve[k] += weights[i] * a[k] * a[k]
     return loss
 
@@ -121,7 +121,7 @@ def _solve(first, last, indptr, indices, weights, table, shared, reg, out, steps
         longest = max(longest, indptr[row + 1] - indptr[row])
     room = min(longest, max(_ROOM // size, 1))
     rows = np.empty((room, size), np.float32)
-    ridge, slope, curve = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
+    ridge, gradient, curve = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     p, product = np.empty(size, np.float32), np.empty(size, np.float32)
     total = 0.0
     for row in range(first, last):
@@ -134,16 +134,16 @@ def _solve(first, last, indptr, indices, weights, table, shared, reg, out, steps
         for k in range(size):
             ridge[k] = shared[k] + reg[row]
             curve[k] = ridge[k]
-            slope[k] = -ridge[k] * x[k]
+            gradient[k] = -ridge[k] * x[k]
             loss += ridge[k] * x[k] * x[k]
         for at in range(start, stop, room):
             end = min(at + room, stop)
             gather(table, indices, at, end, rows)
-            loss += first_pass(rows, end - at, weights[at:end], x, slope, curve)
+            loss += first_pass(rows, end - at, weights[at:end], x, gradient, curve)
         residual = np.float32(0.0)
         for k in range(size):
-            p[k] = slope[k] / curve[k]
-            residual += slope[k] * p[k]
+            p[k] = gradient[k] / curve[k]
+            residual += gradient[k] * p[k]
         enough = residual * _CONVERGED
         for _ in range(steps):
             if residual <= enough:
@@ -163,10 +163,10 @@ def _solve(first, last, indptr, indices, weights, table, shared, reg, out, steps
             residual = np.float32(0.0)
             for k in range(size):
                 x[k] += length * p[k]
-                slope[k] -= length * product[k]
-                residual += slope[k] * slope[k] / curve[k]
+                gradient[k] -= length * product[k]
+                residual += gradient[k] * gradient[k] / curve[k]
             for k in range(size):
-                p[k] = slope[k] / curve[k] + residual / before * p[k]
+                p[k] = gradient[k] / curve[k] + residual / before * p[k]
         total += loss
     return total
 

@@ -75,8 +75,8 @@ def bpr_step(user_factors, user, item_factors, item_bias, use_bias, positive, ne
         margin += user_factors[user, d] * (item_factors[positive, d] - item_factors[negative, d])
     if use_bias:
         margin += item_bias[positive] - item_bias[negative]
-    slope, loss = logistic(margin)
-    move, keep = lr * slope, np.float32(1.0) - lr * reg
+    sigmoid, loss = logistic(margin)
+    move, keep = lr * sigmoid, np.float32(1.0) - lr * reg
     for d in range(size):
         p, q, r = user_factors[user, d], item_factors[positive, d], item_factors[negative, d]
         user_factors[user, d] = keep * p + move * (q - r)
@@ -89,11 +89,11 @@ def bpr_step(user_factors, user, item_factors, item_bias, use_bias, positive, ne
 
 
 @kernel
-def step(user_factors, user, item_factors, item_bias, use_bias, items, slopes, shift, loss_kind, lr, reg):
+def step(user_factors, user, item_factors, item_bias, use_bias, items, gradients, shift, loss_kind, lr, reg):
     """One step of SGD on one positive and its N negatives; returns the loss before it, penalty excluded.
 
-    items (1+N,) holds the positive first; slopes (1+N,) and shift (D,) are scratch. Minimises, with M = N for BPR and
-    1 + N for BCE,
+    items (1+N,) holds the positive first; gradients (1+N,) and shift (D,) are scratch. Minimises, with M = N for BPR
+    and 1 + N for BCE,
         BPR: 1/M sum_j [-ln s(x_i - x_j) + reg/2 (|p|^2 + |q_i|^2 + |q_j|^2)]   (Rendle et al. 2009, eq. 4)
         BCE: 1/M sum_k [-ln s(+-x_k) + reg/2 (|p|^2 + |q_k|^2)]                 (He et al. 2017, eq. 7)
     A negative that stands there twice is moved twice, and the user by both rows that this gives: off from the gradient
@@ -101,36 +101,36 @@ def step(user_factors, user, item_factors, item_bias, use_bias, items, slopes, s
     """
     num_terms, size = len(items), item_factors.shape[1]
     total = np.float32(0.0)
-    # Logits first, slopes in their place
+    # Logits first; in their place the gradients by them, turned downhill
     for k in range(num_terms):
-        slopes[k] = score(user_factors, user, item_factors, item_bias, items[k])
+        gradients[k] = score(user_factors, user, item_factors, item_bias, items[k])
     if loss_kind == BPR:
         share = np.float32(1.0) / np.float32(num_terms - 1)
-        positive = slopes[0]
-        slopes[0] = np.float32(0.0)
+        positive = gradients[0]
+        gradients[0] = np.float32(0.0)
         for k in range(1, num_terms):
-            slope, loss = logistic(positive - slopes[k])
-            slopes[k] = -share * slope
-            slopes[0] += share * slope
+            sigmoid, loss = logistic(positive - gradients[k])
+            gradients[k] = -share * sigmoid
+            gradients[0] += share * sigmoid
             total += share * loss
     else:
         share = np.float32(1.0) / np.float32(num_terms)
         for k in range(num_terms):
             sign = np.float32(1.0) if k == 0 else np.float32(-1.0)
-            slope, loss = logistic(sign * slopes[k])
-            slopes[k] = sign * share * slope
+            sigmoid, loss = logistic(sign * gradients[k])
+            gradients[k] = sign * share * sigmoid
             total += share * loss
     for d in range(size):
         shift[d] = -reg * user_factors[user, d]
     for k in range(num_terms):
-        item, slope = items[k], slopes[k]
+        item, gradient = items[k], gradients[k]
         decay = reg if (k == 0 and loss_kind == BPR) else reg * share
         for d in range(size):
             value = item_factors[item, d]
-            shift[d] += slope * value
-            item_factors[item, d] = value + lr * (slope * user_factors[user, d] - decay * value)
+            shift[d] += gradient * value
+            item_factors[item, d] = value + lr * (gradient * user_factors[user, d] - decay * value)
         if use_bias:
-            item_bias[item] += lr * (slope - decay * item_bias[item])
+            item_bias[item] += lr * (gradient - decay * item_bias[item])
     for d in range(size):
         user_factors[user, d] += lr * shift[d]
     return total
@@ -167,7 +167,7 @@ def sweep(
     # Unsigned, so that no index is checked for counting from the end
     pair_users, pair_items = np.empty(most, np.uint32), np.empty(most, np.uint32)
     drawn = np.empty((AHEAD, num_negatives * hardness), np.uint32)
-    items, slopes = np.empty(1 + num_negatives, np.uint32), np.empty(1 + num_negatives, np.float32)
+    items, gradients = np.empty(1 + num_negatives, np.uint32), np.empty(1 + num_negatives, np.float32)
     shift = np.empty(size, np.float32)
     reg = np.float32(reg)
     summed, visited = 0.0, 0
@@ -202,8 +202,9 @@ def sweep(
                     )
                 else:
                     summed += step(
-                        user_factors, user, item_factors, item_bias, use_bias, items, slopes, shift, loss_kind, lr, reg
-                    )
+                        user_factors, user, item_factors, item_bias, use_bias, items, gradients, shift, loss_kind, lr,
+                        reg,
+                    )  # fmt: skip
             ahead = x + AHEAD
             if ahead < num_pairs:
                 slot = ahead % AHEAD

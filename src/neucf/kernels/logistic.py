@@ -1,4 +1,4 @@
-"""The logistic loss and its slope by polynomials, inline: a call into the C library would spill every register."""
+"""The logistic loss and its gradient by polynomials, inline: a call into the C library would spill every register."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Values(NamedTuple):
     bias: np.float32
 
 
-class Slopes(NamedTuple):
+class Gradients(NamedTuple):
     """What a batch adds up, shapes as in Values; counts (U,), (I,) hold the rows' shares of the penalty; bias (1,).
 
     weights and biases are laid out as those of kernels.tower.Tower.
@@ -68,7 +68,7 @@ class Slopes(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The loss: BPR, BCE or SOFTMAX; log_q (I,) and temperature of the last; what scales its slopes; penalty shares."""
+    """The loss: BPR, BCE or SOFTMAX; log_q (I,) and temperature of the last; its gradients' scale; penalty shares."""
 
     kind: int
     temperature: np.float32
@@ -80,8 +80,8 @@ class Terms(NamedTuple):
 
 
 @kernel
-def fill_slopes(first, last, items, terms, logits, slopes):
-    """Fills slopes (B(1+N),) with the loss's derivatives by the logits of positives first..last - 1; returns the loss.
+def fill_gradients(first, last, items, terms, logits, gradients):
+    """Fills gradients (B(1+N),) with those by the logits of positives first..last - 1, and returns the loss.
 
     Both are sums over each positive's own terms; see training.losses for the formulas.
     """
@@ -89,48 +89,48 @@ def fill_slopes(first, last, items, terms, logits, slopes):
     num_logits = (last - first) * count
     if terms.kind == SOFTMAX:
         for at in range(0, num_logits, count):
-            own = slopes[at : at + count]
-            loss += softmax_slopes(logits[at : at + count], items[first + at // count], terms, own)
+            own = gradients[at : at + count]
+            loss += softmax_gradients(logits[at : at + count], items[first + at // count], terms, own)
         for lane in range(num_logits):
-            slopes[lane] *= terms.scale
+            gradients[lane] *= terms.scale
         return loss
     # The margins, which the loss wants large; a positive has none by BPR
     for at in range(0, num_logits, count):
         positive = logits[at]
-        slopes[at] = positive if terms.kind == BCE else np.float32(np.inf)
+        gradients[at] = positive if terms.kind == BCE else np.float32(np.inf)
         for k in range(at + 1, at + count):
-            slopes[k] = (np.float32(0.0) if terms.kind == BCE else positive) - logits[k]
+            gradients[k] = (np.float32(0.0) if terms.kind == BCE else positive) - logits[k]
     for lane in range(num_logits):
-        slope, soft = logistic(slopes[lane])
-        slopes[lane] = slope * terms.scale
+        sigmoid, soft = logistic(gradients[lane])
+        gradients[lane] = sigmoid * terms.scale
         loss += soft
     for at in range(0, num_logits, count):
-        slopes[at] = -slopes[at]
+        gradients[at] = -gradients[at]
         if terms.kind == BPR:
-            slopes[at] = np.float32(0.0)
+            gradients[at] = np.float32(0.0)
             for k in range(at + 1, at + count):
-                slopes[at] -= slopes[k]
+                gradients[at] -= gradients[k]
     return loss
 
 
 @kernel
-def softmax_slopes(logits, items, terms, slopes):
-    """Fills slopes (1+N,) with the softmax loss's derivative by each logit, positive first; returns the loss."""
+def softmax_gradients(logits, items, terms, gradients):
+    """Fills gradients (1+N,) with the softmax loss's by each logit, positive first, and returns the loss."""
     one, largest = np.float32(1.0), np.float32(-np.inf)
     count, temperature = len(logits), terms.temperature
     for k in range(count):
-        slopes[k] = logits[k] / temperature
+        gradients[k] = logits[k] / temperature
         if k > 0:
-            slopes[k] -= terms.log_q[items[k]]
-        largest = max(largest, slopes[k])
+            gradients[k] -= terms.log_q[items[k]]
+        largest = max(largest, gradients[k])
     summed = np.float32(0.0)
-    first = slopes[0]
+    first = gradients[0]
     for k in range(count):
-        slopes[k] = np.exp(slopes[k] - largest)
-        summed += slopes[k]
+        gradients[k] = np.exp(gradients[k] - largest)
+        summed += gradients[k]
     for k in range(count):
-        slopes[k] /= summed * temperature
-    slopes[0] -= one / temperature
+        gradients[k] /= summed * temperature
+    gradients[0] -= one / temperature
     return np.log(summed) + largest - first
 
 
@@ -172,26 +172,26 @@ def add_tops(top, out, logits):
 
 
 @kernel
-def top_slopes(top, out, slopes, out_slopes, sums):
-    """Fills out_slopes, shaped as out, from slopes (B(1+N),) by logit; adds the gradient of k to sums (1, D_last)."""
+def top_gradients(top, out, gradients, out_gradients, sums):
+    """Fills out_gradients, shaped as out, from gradients (B(1+N),) by logit; adds those by k to sums (1, D_last)."""
     for column in range(0, out.shape[1], WIDTH):
         weights, summed, nothing = load(top, 0, column), load(sums, 0, column), zeros()
         for row in range(len(out)):
             x = load(out, row, column)
-            summed = madd(slopes[row], x, summed)
-            store(out_slopes, row, column, where_positive(x, madd(slopes[row], weights, nothing)))
+            summed = madd(gradients[row], x, summed)
+            store(out_gradients, row, column, where_positive(x, madd(gradients[row], weights, nothing)))
         store(sums, 0, column, summed)
 
 
 @kernel
-def scatter(first, last, places, values, sums, terms, slopes, half_slopes):
+def scatter(first, last, places, values, sums, terms, gradients, half_gradients):
     """Adds the gradients of all that is by user or item, and the rows' shares of the penalty.
 
-    slopes (B(1+N),) are by logit, half_slopes (B(1+N), D1) by the first layer.
+    gradients (B(1+N),) are by logit, half_gradients (B(1+N), D1) by the first layer.
     """
     users, user_slots, items, item_slots = places
     p, q, h = values.p, values.q, values.h
-    p_slopes, q_slopes, h_slopes, item_bias, a, c = sums.p, sums.q, sums.h, sums.item_bias, sums.a, sums.c
+    p_gradients, q_gradients, h_gradients, item_bias, a, c = sums.p, sums.q, sums.h, sums.item_bias, sums.a, sums.c
     size, count = p.shape[1], items.shape[1]
     one, bias = np.float32(1.0), np.float32(0.0)
     scaled, gathered = np.empty(size, np.float32), np.empty(size, np.float32)
@@ -202,22 +202,22 @@ def scatter(first, last, places, values, sums, terms, slopes, half_slopes):
             scaled[d] = h[d] * p[user, d]
             gathered[d] = np.float32(0.0)
         for k in range(count):
-            item, slope = items[x, k], slopes[row + k]
+            item, gradient = items[x, k], gradients[row + k]
             sums.item_counts[item] += terms.positive_share if k == 0 else terms.negative_share
-            bias += slope
+            bias += gradient
             for d in range(size):
-                gathered[d] += slope * q[item, d]
+                gathered[d] += gradient * q[item, d]
             for d in range(size):
-                q_slopes[item, d] += slope * scaled[d]
+                q_gradients[item, d] += gradient * scaled[d]
             if len(item_bias):
-                item_bias[item] += slope
+                item_bias[item] += gradient
         for d in range(size):
-            p_slopes[user, d] += h[d] * gathered[d]
-            h_slopes[d] += p[user, d] * gathered[d]
-        for column in range(0, half_slopes.shape[1], WIDTH):
+            p_gradients[user, d] += h[d] * gathered[d]
+            h_gradients[d] += p[user, d] * gathered[d]
+        for column in range(0, half_gradients.shape[1], WIDTH):
             summed = load(a, slot, column)
             for k in range(count):
-                other, own = item_slots[x, k], load(half_slopes, row + k, column)
+                other, own = item_slots[x, k], load(half_gradients, row + k, column)
                 summed = madd(one, own, summed)
                 store(c, other, column, madd(one, own, load(c, other, column)))
             store(a, slot, column, summed)
@@ -235,28 +235,30 @@ def visit(first, last, chunk, places, values, sums, terms):
         height += padded(width)
     width, last_width = values.a.shape[1], len(values.top)
     num_rows = (chunk * count + ROWS - 1) // ROWS * ROWS
-    logits, slopes = zeros_aligned(num_rows), zeros_aligned(num_rows)
+    logits, gradients = zeros_aligned(num_rows), zeros_aligned(num_rows)
     # A layer after the other, (num_rows, D_l) each
-    hidden, hidden_slopes = zeros_aligned(num_rows * height), zeros_aligned(num_rows * height)
+    hidden, hidden_gradients = zeros_aligned(num_rows * height), zeros_aligned(num_rows * height)
     tower = tower_of(values.weights, values.biases, values.widths)
     top, top_sums = values.top.reshape(1, last_width), sums.top.reshape(1, last_width)
     loss = 0.0
     for start in range(first, last, chunk):
         stop = min(start + chunk, last)
         num_logits = (stop - start) * count
-        # Rows past the last hold an earlier chunk's numbers, which a slope of zero switches off
+        # Rows past the last hold an earlier chunk's numbers, which a gradient of zero switches off
         rows = (num_logits + ROWS - 1) // ROWS * ROWS
         bottom = layer_of(hidden, num_rows, 0, width, rows)
         gather(start, stop, places, values, logits, bottom)
         out = layer_of(hidden, num_rows, height - last_width, last_width, rows)
-        out_slopes = layer_of(hidden_slopes, num_rows, height - last_width, last_width, rows)
+        out_gradients = layer_of(hidden_gradients, num_rows, height - last_width, last_width, rows)
         if height:
             tower_forward(tower, hidden, num_rows, rows)
             add_tops(top, out, logits)
-        loss += fill_slopes(start, stop, places.items, terms, logits, slopes)
-        slopes[num_logits:] = np.float32(0.0)
+        loss += fill_gradients(start, stop, places.items, terms, logits, gradients)
+        gradients[num_logits:] = np.float32(0.0)
         if height:
-            top_slopes(top, out, slopes, out_slopes, top_sums)
-            tower_backward(tower, hidden, hidden_slopes, num_rows, rows, sums.weights, sums.biases)
-        scatter(start, stop, places, values, sums, terms, slopes, layer_of(hidden_slopes, num_rows, 0, width, rows))
+            top_gradients(top, out, gradients, out_gradients, top_sums)
+            tower_backward(tower, hidden, hidden_gradients, num_rows, rows, sums.weights, sums.biases)
+        scatter(
+            start, stop, places, values, sums, terms, gradients, layer_of(hidden_gradients, num_rows, 0, width, rows)
+        )
     return loss

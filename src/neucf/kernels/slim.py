@@ -63,10 +63,10 @@ def descend(
             largest, moved = np.float32(0.0), np.float32(0.0)
             for item in swept:
                 start, stop = column_indptr[item], column_indptr[item + 1]
-                slope = squares[item] * w[item] - l1
+                numerator = squares[item] * w[item] - l1
                 for place in range(start, stop):
-                    slope += column_values[place] * residual[column_users[place]]
-                new = max(slope, np.float32(0.0)) / (squares[item] + l2)
+                    numerator += column_values[place] * residual[column_users[place]]
+                new = max(numerator, np.float32(0.0)) / (squares[item] + l2)
                 change = new - w[item]
                 if change != 0:
                     for place in range(start, stop):

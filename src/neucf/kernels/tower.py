@@ -138,22 +138,22 @@ def tower_forward(tower, hidden, num_rows, count):
 
 
 @kernel
-def tower_backward(tower, hidden, slopes, num_rows, count, weight_slopes, bias_slopes):
-    """Fills slopes, shaped as hidden, from the last layer's down, and adds the gradients of weights and biases.
+def tower_backward(tower, hidden, gradients, num_rows, count, weight_gradients, bias_gradients):
+    """Fills gradients, shaped as hidden, from the last layer's down, and adds those of weights and biases.
 
-    Slopes are derivatives by a layer's sums, before its relu; gradients are laid out as the tower's weights, biases.
+    A layer's are by its sums, before its relu; those of weights and biases are laid out as the tower's.
     """
     at, weight_at, bias_at = len(hidden) // num_rows, len(tower.weights), len(tower.biases)
     at -= padded(tower.widths[-1])
     one = np.float32(1.0)
     for layer in range(len(tower.widths) - 2, -1, -1):
         rows, width, height = tower.widths[layer + 1], padded(tower.widths[layer]), padded(tower.widths[layer + 1])
-        above = layer_of(slopes, num_rows, at, height, count)
+        above = layer_of(gradients, num_rows, at, height, count)
         at, weight_at, bias_at = at - width, weight_at - rows * width, bias_at - height
-        x, below = layer_of(hidden, num_rows, at, width, count), layer_of(slopes, num_rows, at, width, count)
-        own_slopes = weight_slopes[weight_at : weight_at + rows * width].reshape(rows, width)
-        multiply(ADD, above.T, x, own_slopes, own_slopes)
-        biases = bias_slopes[bias_at : bias_at + height].reshape(1, height)
+        x, below = layer_of(hidden, num_rows, at, width, count), layer_of(gradients, num_rows, at, width, count)
+        own_gradients = weight_gradients[weight_at : weight_at + rows * width].reshape(rows, width)
+        multiply(ADD, above.T, x, own_gradients, own_gradients)
+        biases = bias_gradients[bias_at : bias_at + height].reshape(1, height)
         for column in range(0, height, WIDTH):
             even, odd = load(biases, 0, column), zeros()
             for r in range(0, count, 2):

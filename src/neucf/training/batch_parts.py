@@ -120,11 +120,11 @@ def _first_layer(parts: Parts, work: Buffers, batch: Batch, pool: ThreadPoolExec
     users, items = users[batch.seen_users], items[batch.seen_items]
     a = torch.from_numpy(work.a[: len(users), : len(bias)])
     c = torch.from_numpy(work.c[:, : len(items), : len(bias)].sum(0))
-    user_slopes, item_slopes = torch.empty_like(users), torch.empty_like(items)
-    sides = [(a, users, first[:, :width], user_slopes), (c, items, first[:, width:], item_slopes)]
+    user_gradients, item_gradients = torch.empty_like(users), torch.empty_like(items)
+    sides = [(a, users, first[:, :width], user_gradients), (c, items, first[:, width:], item_gradients)]
     gradients = {id(first): torch.cat(run_all(pool, _through_first_layer, sides), dim=1), id(bias): a.sum(0)}
-    work.tower_user[0, batch.seen_users] = user_slopes.numpy()
-    work.tower_item[0, batch.seen_items] = item_slopes.numpy()
+    work.tower_user[0, batch.seen_users] = user_gradients.numpy()
+    work.tower_item[0, batch.seen_items] = item_gradients.numpy()
     work.a[: len(users)] = 0
     work.c[:, : len(items)] = 0
     return gradients
@@ -133,9 +133,9 @@ def _first_layer(parts: Parts, work: Buffers, batch: Batch, pool: ThreadPoolExec
 @torch.no_grad()
 def _through_first_layer(side: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
     """Fills a table's gradients (R, D) from those of its half (R, D1); returns the layer's (D1, D)."""
-    slopes, table, weight, out = side
-    torch.mm(slopes, weight, out=out)
-    return slopes.T @ table
+    gradients, table, weight, out = side
+    torch.mm(gradients, weight, out=out)
+    return gradients.T @ table
 
 
 def _array(table: EmbeddingTable) -> Floats:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neucf.data.interactions import Interactions
-from neucf.kernels.ncf import Slopes
+from neucf.kernels.ncf import Gradients
 from neucf.kernels.tower import padded
 from neucf.training.nets import EmbeddingTable, Parts
 
@@ -53,9 +53,9 @@ class Buffers:
         half = parts.tower[0].embedding.embedding_dim if parts.tower else 0
         self.tower_user, self.tower_item = zeros(1, num_users, half), zeros(1, num_items, half)
 
-    def of(self, thread: int) -> Slopes:
+    def of(self, thread: int) -> Gradients:
         """Returns the arrays a thread adds to."""
-        return Slopes(
+        return Gradients(
             p=self.p, q=self.q[thread], h=self.h[thread], item_bias=self.item_bias[thread],
             a=self.a, c=self.c[thread], weights=self.weights[thread], biases=self.biases[thread],
             top=self.top[thread], bias=self.bias[thread],

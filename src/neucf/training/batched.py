@@ -185,8 +185,8 @@ class BatchedEngine:
         once = np.ones((1, 1), np.float32)
         for weight, moments in zip(self.weights, self.moments[-len(self.weights) :], strict=True):
             row, mean, square = (each.view(1, -1).numpy() for each in (weight.detach(), moments.mean, moments.square))
-            slopes = gradients[id(weight)].reshape(1, 1, -1).numpy()
-            adam_rows(0, 1, row, mean, square, slopes, once, np.float32(self.reg_weights), lr, self.steps, False)
+            gradient = gradients[id(weight)].reshape(1, 1, -1).numpy()
+            adam_rows(0, 1, row, mean, square, gradient, once, np.float32(self.reg_weights), lr, self.steps, False)
         self.net.after_step()
         self.work.clear_weights()
 
@@ -196,8 +196,8 @@ class BatchedEngine:
         for table, moments in zip(self.net.tables(), self.moments, strict=False):
             weight = table.embedding.weight.detach().numpy()
             counts = self.work.user_counts if table.side == "user" else self.work.item_counts
-            slopes = self.work.of_table(self.parts, table)
-            arrays = (weight, moments.mean.numpy(), moments.square.numpy(), slopes, counts)
+            gradients = self.work.of_table(self.parts, table)
+            arrays = (weight, moments.mean.numpy(), moments.square.numpy(), gradients, counts)
             bounds = [len(weight) * thread // self.threads for thread in range(self.threads + 1)]
             rule = (np.float32(table.reg), lr, self.steps, self.lazy)
             spans.append([(*span, *arrays, *rule) for span in pairwise(bounds)])

@@ -53,7 +53,7 @@ class _ProductSoftmax(torch.autograd.Function):
         loss = (whole.log() - own.log()).sum() / max(len(rows), 1)
         if not any(ctx.needs_input_grad):
             return loss
-        ctx.save_for_backward(*product_slopes(powers, x, right, scale / temperature))
+        ctx.save_for_backward(*product_gradients(powers, x, right, scale / temperature))
         return loss
 
     @staticmethod
@@ -79,7 +79,7 @@ def exp_products(left: Tensor, right: Tensor, log_weights: Tensor | None = None)
     return powers, sums
 
 
-def product_slopes(powers: Tensor, x: Tensor, right: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+def product_gradients(powers: Tensor, x: Tensor, right: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the gradients by x (B, D) and y (I, D), where that by x y^T is `scale` (B,) times `powers` (B, I).
 
     `right` is y in the type of the powers; the gradients are in that of x.

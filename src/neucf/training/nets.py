@@ -133,8 +133,8 @@ class _Unit(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Tensor:
         scaled, lengths = ctx.saved_tensors
         along = torch.linalg.vecdot(upstream[0], scaled).unsqueeze(-1)
-        slopes: Tensor = torch.addcmul(upstream[0], scaled, along, value=-1)
-        return slopes.div_(lengths)
+        gradients: Tensor = torch.addcmul(upstream[0], scaled, along, value=-1)
+        return gradients.div_(lengths)
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ def uniform(weight: Tensor, bound: float, generator: torch.Generator) -> Tensor:
 def output_bias(loss: LossName, wanted: bool = True) -> nn.Parameter:
     """Returns the bias of all logits, 0 at first.
 
-    Losses that compare logits have no slope by it, and Adam would make steps of rounding errors.
+    Losses that compare logits have no gradient by it, and Adam would make steps of rounding errors.
     """
     return nn.Parameter(torch.zeros(1), requires_grad=wanted and loss == "bce")
 

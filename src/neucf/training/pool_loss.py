@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neucf.training.catalogue_loss import LARGEST, OTHERS, bound, exp_products, product_slopes
+from neucf.training.catalogue_loss import LARGEST, OTHERS, bound, exp_products, product_gradients
 
 
 class _PartSoftmax(torch.autograd.Function):
@@ -35,7 +35,7 @@ class _PartSoftmax(torch.autograd.Function):
         scale = upstream[0] / sums
         scale = torch.where(scale.abs() < 1e-20, 1e-20, scale)
         powers.index_put_((rows, items), (upstream[1] / scale[rows]).to(powers.dtype))
-        return *product_slopes(powers, x, right, scale / ctx.temperature), None, None, None, None, None, None
+        return *product_gradients(powers, x, right, scale / ctx.temperature), None, None, None, None, None, None
 
 
 def product_terms(
