@@ -18,7 +18,7 @@ from neucf.data.readers import read_dataset
 from neucf.errors import ConfigError, DataError
 from neucf.evaluation import evaluate
 from neucf.experiment import Leaderboard, Recipe, Result, per_user, run, write_leaderboard
-from neucf.experiment.comparing import Comparisons
+from neucf.experiment.comparing import ComparisonTable
 from neucf.experiment.per_user import PerUser
 
 Call = Callable[..., Any]
@@ -39,7 +39,7 @@ def judged(*values: float, users: tuple[int, ...] = (0, 2, 5)) -> PerUser:
 
 
 def test_users_are_averaged_over_seeds_and_then_paired() -> None:
-    found = Comparisons.of(
+    found = ComparisonTable.of(
         {
             "mf": {0: judged(0.9, 0.4, 0.2), 1: judged(0.7, 0.6, 0.0)},
             "ials": {0: judged(0.5, 0.5, 0.4)},
@@ -65,7 +65,7 @@ def test_users_are_averaged_over_seeds_and_then_paired() -> None:
 def test_the_deviation_over_seeds_has_that_of_the_reference_in_it() -> None:
     ours = {seed: judged(value, value, value) for seed, value in enumerate((0.6, 0.7, 0.8))}
     theirs = {seed: judged(value, value, value) for seed, value in enumerate((0.1, 0.5))}
-    found = Comparisons.of({"mf": ours, "ials": theirs}, "ials", "ndcg@5")
+    found = ComparisonTable.of({"mf": ours, "ials": theirs}, "ials", "ndcg@5")
     assert found is not None
     # Variances .01 and .08.
     assert (found.rows[0].over_seeds.mean, found.rows[0].over_seeds.deviation) == pytest.approx((0.4, 0.3))
@@ -74,9 +74,9 @@ def test_the_deviation_over_seeds_has_that_of_the_reference_in_it() -> None:
 def test_seeds_are_spoken_of_where_there_are_several_and_their_column_stands(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def compared(num_seeds: int) -> Comparisons:
+    def compared(num_seeds: int) -> ComparisonTable:
         seeds = {seed: judged(0.9, 0.4, 0.2 + seed / 10) for seed in range(num_seeds)}
-        found = Comparisons.of({"mf": seeds, "ials": {0: judged(0.5, 0.5, 0.4)}}, "ials", "ndcg@5")
+        found = ComparisonTable.of({"mf": seeds, "ials": {0: judged(0.5, 0.5, 0.4)}}, "ials", "ndcg@5")
         assert found is not None
         return found
 
@@ -99,7 +99,7 @@ def test_holm_counts_the_models_and_not_the_metrics() -> None:
         }
         for label, shift in {"ease": 0.0, **shifts}.items()
     }
-    found = Comparisons.of(seeds, "ease", "ndcg@5")
+    found = ComparisonTable.of(seeds, "ease", "ndcg@5")
     assert found is not None
     raw = {row.label: row.metrics["ndcg@5"].p_value for row in found.rows}
     first, second, third = sorted(raw, key=raw.__getitem__)
@@ -119,12 +119,14 @@ def test_holm_counts_the_models_and_not_the_metrics() -> None:
 
 def test_other_users_cannot_be_paired() -> None:
     with pytest.raises(DataError, match="same users"):
-        Comparisons.of({"mf": {0: judged(1, 1, 1)}, "ials": {0: judged(1, 1, 1, users=(0, 2, 6))}}, "ials", "ndcg@5")
+        ComparisonTable.of(
+            {"mf": {0: judged(1, 1, 1)}, "ials": {0: judged(1, 1, 1, users=(0, 2, 6))}}, "ials", "ndcg@5"
+        )
 
 
 def test_without_a_judged_reference_there_is_no_comparison() -> None:
-    assert Comparisons.of({"mf": {0: judged(1, 1, 1)}, "ials": {}}, "ials", "ndcg@5") is None
-    assert Comparisons.of({"ials": {0: judged(1, 1, 1)}}, "ials", "ndcg@5") is None
+    assert ComparisonTable.of({"mf": {0: judged(1, 1, 1)}, "ials": {}}, "ials", "ndcg@5") is None
+    assert ComparisonTable.of({"ials": {0: judged(1, 1, 1)}}, "ials", "ndcg@5") is None
 
 
 def test_a_recipe_compares_with_its_reference(tmp_path: Path) -> None:

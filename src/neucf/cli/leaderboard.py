@@ -10,7 +10,7 @@ from neucf.cli import display
 from neucf.errors import ConfigError
 from neucf.evaluation.titles import metric_title
 from neucf.experiment import SplitTable
-from neucf.experiment.comparing import COLUMNS, Comparisons
+from neucf.experiment.comparing import COLUMNS, ComparisonTable
 from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.tables import seconds
 
@@ -68,7 +68,7 @@ def report(board: Leaderboard, file: Path, *, command: str, recipe: str | None =
     return [file]
 
 
-def _comparisons(found: Comparisons) -> None:
+def _comparisons(found: ComparisonTable) -> None:
     # Two cells of the widest columns and a label must fit 80 columns; files hold the rest.
     columns = COLUMNS[:4]
     made = display.table("model", *columns, right=columns)

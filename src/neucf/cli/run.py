@@ -63,10 +63,10 @@ def run(
     from neucf.cli.reading import read, reading_of
     from neucf.experiment import Leaderboard, load_recipe, write_leaderboard
     from neucf.experiment import run as run_recipe
+    from neucf.experiment.experiment import check
     from neucf.experiment.plots import draw
     from neucf.experiment.recipe_files import recipe_file
     from neucf.experiment.repeating import check_splits
-    from neucf.experiment.running import check
     from neucf.experiment.runs import held, made_folder
 
     reading = reading_of(locals())

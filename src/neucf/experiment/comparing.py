@@ -1,4 +1,4 @@
-"""Comparisons: every model of a table against its reference, paired by user, each user averaged over seeds."""
+"""ComparisonTable: every model of a table against its reference, paired by user, each user averaged over seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neucf.evaluation.metrics import Values
 from neucf.evaluation.statistics import Comparison, compare_columns, holm
 from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment.per_user import PerUser
-from neucf.experiment.tables import Figure, interval, markdown_table, p_value, with_interval
+from neucf.experiment.tables import MeanStd, interval, markdown_table, p_value, with_interval
 
 # How a primary metric came to be it.
 DECLARED, GIVEN, USUAL = "declared beforehand", "given by --metric", "taken for want of a declared one"
@@ -36,11 +36,11 @@ class Against:
     label: str
     metrics: dict[str, Comparison]
     holm_p_value: float
-    over_seeds: Figure
+    over_seeds: MeanStd
 
 
 @dataclass(frozen=True, slots=True)
-class Comparisons:
+class ComparisonTable:
     """A table's models against its reference, on one part of one split.
 
     Attributes:
@@ -67,7 +67,7 @@ class Comparisons:
         primary: str,
         on: str = "test",
         chosen: str = DECLARED,
-    ) -> Comparisons | None:
+    ) -> ComparisonTable | None:
         """Compares what was judged.
 
         Args:
@@ -196,13 +196,13 @@ def _mean_over_seeds(seeds: Mapping[int, PerUser], users: npt.NDArray[np.int64],
     return np.asarray(np.mean(tables, axis=0), np.float64)
 
 
-def _over_seeds(model: Mapping[int, PerUser], reference: Mapping[int, PerUser], metric: str) -> Figure:
+def _over_seeds(model: Mapping[int, PerUser], reference: Mapping[int, PerUser], metric: str) -> MeanStd:
     """Returns the mean difference of a seed of the model from one of the reference, and its deviation.
 
     Seeds of two models have nothing in common but their number: both vary, each by itself.
     """
     ours, theirs = (
-        Figure.of([float(found.values[metric].mean()) for found in seeds.values()]) for seeds in (model, reference)
+        MeanStd.of([float(found.values[metric].mean()) for found in seeds.values()]) for seeds in (model, reference)
     )
     deviation = None if ours.deviation is None else math.hypot(ours.deviation, theirs.deviation or 0.0)
-    return Figure(ours.mean - theirs.mean, deviation)
+    return MeanStd(ours.mean - theirs.mean, deviation)

@@ -8,12 +8,12 @@ from statistics import mean
 from typing import Any
 
 from neucf.evaluation.titles import SUMMARISED, metric_title, protocol_title
-from neucf.experiment.comparing import DECLARED, Comparisons
+from neucf.experiment.comparing import DECLARED, ComparisonTable
 from neucf.experiment.recipe import Recipe
 from neucf.experiment.recipe_tables import PublishedTable
 from neucf.experiment.records import Result
 from neucf.experiment.selection import k_of
-from neucf.experiment.tables import Figure
+from neucf.experiment.tables import MeanStd
 
 SELECTED_ON_TEST = "†"
 
@@ -36,8 +36,8 @@ class Row:
     model: str
     num_seeds: int
     train_seconds: float | None
-    valid: dict[str, Figure]
-    test: dict[str, Figure]
+    valid: dict[str, MeanStd]
+    test: dict[str, MeanStd]
     errors: tuple[str, ...]
 
 
@@ -70,7 +70,7 @@ class Leaderboard:
     results: tuple[Result, ...]
     on: str = "test"
     budgets: Mapping[str, str] = field(default_factory=dict)
-    comparisons: Comparisons | None = None
+    comparisons: ComparisonTable | None = None
     best_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -183,7 +183,7 @@ def compared(
     select: str,
     on: str = "test",
     chosen: str = DECLARED,
-) -> Comparisons | None:
+) -> ComparisonTable | None:
     """Returns the comparisons of the rows that have values by user."""
     judged = {
         row.label: {
@@ -193,7 +193,7 @@ def compared(
         }
         for row in rows
     }
-    return Comparisons.of(judged, reference, select, on, chosen)
+    return ComparisonTable.of(judged, reference, select, on, chosen)
 
 
 def _row(label: str, model: str, results: Iterable[Result]) -> Row:
@@ -204,17 +204,17 @@ def _row(label: str, model: str, results: Iterable[Result]) -> Row:
         model=model,
         num_seeds=len(done),
         train_seconds=mean(result.train_seconds or 0.0 for result in done) if done else None,
-        valid=_figures([result.valid_metrics for result in done]),
-        test=_figures([result.metrics for result in done]),
+        valid=_means([result.valid_metrics for result in done]),
+        test=_means([result.metrics for result in done]),
         errors=tuple(f"seed {result.seed}: {result.error}" for result in own if result.error is not None),
     )
 
 
-def _figures(evaluations: Sequence[Mapping[str, Any] | None]) -> dict[str, Figure]:
+def _means(evaluations: Sequence[Mapping[str, Any] | None]) -> dict[str, MeanStd]:
     documents = [found["metrics"] for found in evaluations if found is not None]
     if not documents:
         return {}
-    return {name: Figure.of([document[name]["mean"] for document in documents]) for name in documents[0]}
+    return {name: MeanStd.of([document[name]["mean"] for document in documents]) for name in documents[0]}
 
 
 def title_of(recipe: Recipe, results: Iterable[Result], split_seeds: str, more: str = "") -> str:

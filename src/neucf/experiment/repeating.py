@@ -14,10 +14,10 @@ from neucf.data.interactions import Interactions
 from neucf.data.shares import parse_spec
 from neucf.data.splitting import split
 from neucf.errors import ConfigError
+from neucf.experiment.experiment import run
 from neucf.experiment.leaderboard import Leaderboard
 from neucf.experiment.leaderboard_files import write_leaderboard
 from neucf.experiment.recipe import Recipe
-from neucf.experiment.running import run
 from neucf.experiment.runs import made_folder
 from neucf.experiment.split_table import SplitTable, unit_of
 

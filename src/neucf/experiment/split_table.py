@@ -17,7 +17,7 @@ from neucf.evaluation.statistics import corrected_interval, corrected_t_test, ho
 from neucf.evaluation.titles import metric_title
 from neucf.experiment.leaderboard import Leaderboard, title_of, trained_by
 from neucf.experiment.recipe import Recipe
-from neucf.experiment.tables import Figure, interval, markdown_table, p_value, with_interval
+from neucf.experiment.tables import MeanStd, interval, markdown_table, p_value, with_interval
 
 COLUMNS = ("difference", "95 % interval", "p", "p, Holm")
 
@@ -52,7 +52,7 @@ class SplitRow:
 
     label: str
     chosen: dict[int, str]
-    test: dict[str, Figure]
+    test: dict[str, MeanStd]
     differences: dict[int, float]
     against: dict[str, OverSplits]
     holm_p_value: float | None
@@ -191,7 +191,7 @@ def _row(
     return SplitRow(
         label=label,
         chosen={seed: best for seed, best in chosen.items() if best is not None},
-        test={name: Figure.of([found[name].mean for found in test.values()]) for name in differences if test},
+        test={name: MeanStd.of([found[name].mean for found in test.values()]) for name in differences if test},
         differences=differences[primary],
         against={name: _over_splits(list(each.values()), train_per_test) for name, each in compared},
         holm_p_value=None,

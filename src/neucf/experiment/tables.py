@@ -1,4 +1,4 @@
-"""What tables of results are made of: figures over seeds, and Markdown."""
+"""What tables of results are made of: means over seeds, and Markdown."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from statistics import mean, stdev
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MeanStd:
     """A mean over seeds or splits, and its deviation; None with a single one."""
 
     mean: float
     deviation: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Figure:
+    def of(cls, values: Sequence[float]) -> MeanStd:
         """Summarises one value a seed, at least one."""
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 

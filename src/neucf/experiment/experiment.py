@@ -1,4 +1,4 @@
-"""run: every model of a recipe, for every seed, trained or taken over, and judged once."""
+"""An experiment: every model of a recipe, for every seed, trained or taken over, and judged once."""
 
 from __future__ import annotations
 
