@@ -20,7 +20,7 @@ import numpy as np
 from neucf.artifacts import open_run
 from neucf.kernels.compile import torch_threads
 from neucf.serving import build_index
-from neucf.serving.recommending import Service
+from neucf.serving.service import Service
 
 K, WARM = 10, 20
 

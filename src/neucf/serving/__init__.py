@@ -7,8 +7,9 @@ from neucf.serving.batch import write_recommendations
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import MASKS, Mask
 from neucf.serving.ranking import Ranked
-from neucf.serving.recommending import Service, recommend
+from neucf.serving.recommending import recommend
 from neucf.serving.search import Catalogue, Found, match_item, search_titles
+from neucf.serving.service import Service
 
 __all__ = [
     "Built",

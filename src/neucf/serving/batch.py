@@ -20,7 +20,7 @@ from neucf.serving.answers import MAX_JSON_INT, json_id
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask
 from neucf.serving.ranking import Wanted
-from neucf.serving.recommending import Service
+from neucf.serving.service import Service
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 # Rows of one tile; a tile takes some 100 MB while it is written.

@@ -23,8 +23,8 @@ from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
 from neucf.serving.known import Mask, matrix
 from neucf.serving.mapping import ItemMap, item_map
-from neucf.serving.recommending import Service
 from neucf.serving.search import search_titles
+from neucf.serving.service import Service
 
 if TYPE_CHECKING:
     from neucf.serving.events import Event
