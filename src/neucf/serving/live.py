@@ -9,8 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import polars as pl
 from scipy.sparse import csr_array
 
 from neucf.artifacts import Run
@@ -21,16 +19,14 @@ from neucf.data.vocabulary import Id, IntArray
 from neucf.serving.answer_cache import AnswerCache
 from neucf.serving.answers import Recommendations, Similar
 from neucf.serving.filters import EVERYTHING, Filters
+from neucf.serving.finder import Finder
 from neucf.serving.known import Mask, matrix
 from neucf.serving.mapping import ItemMap, item_map
-from neucf.serving.search import search_titles
 from neucf.serving.service import Service
 
 if TYPE_CHECKING:
     from neucf.serving.events import Event
 
-# Letters of a text too short to be taken for a misspelling.
-_SHORT = 3
 # Lists of people known by a history that are kept, of some kilobytes each, and how long they may be.
 _KEPT_LISTS, _KEPT_ITEMS = 4096, 50
 
@@ -73,6 +69,7 @@ class Live:
     def __init__(self, run: Run, label: str = "run") -> None:
         self.run, self.label, self.service, self.loaded_at = run, label, Service(run), time.time()
         self.user_ids, self.item_ids = run.model.user_ids, run.model.item_ids
+        self._finder = Finder(self.service)
         self._kept: AnswerCache[Recommendations] = AnswerCache(_KEPT_LISTS)
         # Read now: another training may put a log of its own there before this run is let go
         self.epochs = first_fit(run.path / LOG)
@@ -191,42 +188,8 @@ class Live:
         return self.service.similar(self.item_ids.as_id(item_id), k, filters=options.filters)
 
     def find(self, text: str, k: int) -> list[dict[str, Any]]:
-        """Returns up to K items whose titles hold every word of a text, in any case and accents, or else nearly.
-
-        The title that the text is comes first, then those that begin with it, and among equals what is popular. Where
-        no titles are known, ids are looked through instead.
-        """
-        (wanted,) = _folded(pl.Series([text], dtype=pl.String))
-        titles = self._titles
-        holds = titles.is_not_null()
-        for word in wanted.split():
-            holds &= titles.str.contains(word, literal=True)
-        found = np.flatnonzero(holds.to_numpy())
-        names = titles.gather(found)
-        begins = names.str.starts_with(wanted).to_numpy()
-        exact = names.str.contains(rf"^{pl.escape_regex(wanted.strip())}( \(\d{{4}}\))?$").to_numpy()
-        best = found[np.lexsort((-self._counts[found], ~begins, ~exact))][:k].tolist()
-        if not best and sum(map(str.isalnum, text)) > _SHORT:
-            best = [each.item for each in search_titles(self.service.catalogue, text, k)]
-        return [self.service.described(item) for item in best]
-
-    @cached_property
-    def _counts(self) -> npt.NDArray[np.int64]:
-        """(I,) how many people training saw with each item."""
-        return self.run.model.train.item_counts()
-
-    @cached_property
-    def _titles(self) -> pl.Series:
-        """(I,) titles with their years, or ids where there are none, without case and accents."""
-        items, ids = self.service.items, self.item_ids.series.cast(pl.String)
-        if items is None:
-            return _folded(ids)
-        full = items.select(
-            pl.when(pl.col("year").is_null())
-            .then(pl.col("title"))
-            .otherwise(pl.format("{} ({})", pl.col("title"), pl.col("year")))
-        ).to_series()
-        return _folded(full.fill_null(ids))
+        """Returns up to K items by title, as `Finder.find` orders them."""
+        return [self.service.described(item) for item in self._finder.find(text, k)]
 
     def _arguments(self, options: Options) -> dict[str, Any]:
         # A list is as long as what there is: a catalogue may shrink under a client that knows nothing of it.
@@ -267,7 +230,3 @@ class Live:
 def _row(matrix: csr_array | None, index: int) -> set[int]:
     assert matrix is not None
     return set(matrix.indices[matrix.indptr[index] : matrix.indptr[index + 1]].tolist())
-
-
-def _folded(texts: pl.Series) -> pl.Series:
-    return texts.str.normalize("NFKD").str.to_lowercase().str.replace_all(r"\p{Mn}", "")
