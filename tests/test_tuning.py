@@ -28,9 +28,9 @@ from neucf.experiment.records import Records
 from neucf.experiment.studies import Trial
 from neucf.experiment.tuning import Tuned, times_on_test, train_best, tune
 from neucf.experiment.tuning_plots import draw
-from neucf.fitting import Plan
 from neucf.models.config import Config, Tunable
 from neucf.models.popularity import Popularity
+from neucf.plan import Plan
 from neucf.recommender import EpochRecord
 
 DATA = synthetic(num_users=60, num_items=50, num_interactions=1_200, seed=0).dataset

@@ -31,7 +31,8 @@ def quickstart(
     from neucf.cli.progress import TrainingBar
     from neucf.data.splitting import split
     from neucf.evaluation import evaluate
-    from neucf.fitting import DEFAULT_SPLIT, KS, Plan, fit_into
+    from neucf.fitting import fit_into
+    from neucf.plan import DEFAULT_SPLIT, KS, Plan
     from neucf.serving import Service
 
     dataset, name = find_data()

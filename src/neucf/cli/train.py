@@ -52,8 +52,9 @@ def train(
     from neucf.cli import display, reports
     from neucf.cli.progress import TrainingBar
     from neucf.cli.reading import read, read_events, reading_of
-    from neucf.fitting import Plan, fit_into
+    from neucf.fitting import fit_into
     from neucf.models.config import parse_settings
+    from neucf.plan import Plan
 
     reading = reading_of(locals())
     plan = Plan(

@@ -13,7 +13,7 @@ from neucf.cli import options
 if TYPE_CHECKING:
     from neucf.experiment.studies import Trial
     from neucf.experiment.tuning import Tuned
-    from neucf.fitting import Plan
+    from neucf.plan import Plan
 
 SHOWN = 10  # trials in the table
 
@@ -73,8 +73,8 @@ def tune(
     from neucf.experiment.budget import Budget
     from neucf.experiment.selection import choosing, ks_of
     from neucf.experiment.tuning_plots import draw
-    from neucf.fitting import Plan
     from neucf.models.config import parse_settings
+    from neucf.plan import Plan
 
     reading = reading_of(locals())
     budget = Budget(trials, minutes)
@@ -126,9 +126,9 @@ def tune(
 
 def _asked(plan: Plan, tuned: Tuned) -> str:
     """Returns the options of `neucf train` that give the best run again."""
-    from neucf.fitting import Plan
     from neucf.models import MODELS
     from neucf.models.config import as_typed
+    from neucf.plan import Plan
 
     usual, default = Plan(plan.model), MODELS[plan.model]().config.model_dump()
     wanted = {**plan.settings, **tuned.best.settings}

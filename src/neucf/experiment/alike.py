@@ -13,8 +13,8 @@ from neucf.data.splits import Split
 from neucf.errors import ConfigError
 from neucf.experiment.comparing import DECLARED, GIVEN, USUAL
 from neucf.experiment.selection import at_k, k_of
-from neucf.fitting import KS
 from neucf.models.config import unknown_name
+from neucf.plan import KS
 
 # Keys of a manifest that must be alike, with the options that set them.
 OPTIONS = {"split": "--split", "split_seed": "--split-seed", "valid": "--valid"}

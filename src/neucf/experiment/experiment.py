@@ -32,7 +32,7 @@ from neucf.experiment.study_file import require_optuna
 from neucf.experiment.trying import Watcher
 from neucf.experiment.tuning import tune
 from neucf.experiment.tuning_plots import draw
-from neucf.fitting import Plan
+from neucf.plan import Plan
 
 # Given a label, the metric that is maximised and the budget, shows the tuning that runs inside.
 Tuning = Callable[[str, str, Budget], AbstractContextManager[Watcher | None]]

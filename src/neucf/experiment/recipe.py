@@ -16,9 +16,9 @@ from neucf.experiment.budget import Budget
 from neucf.experiment.recipe_tables import DataTable, EvaluationTable, ModelTable, PublishedTable, Table
 from neucf.experiment.selection import choosing
 from neucf.experiment.tuning import space_of
-from neucf.fitting import Plan
 from neucf.models import MODELS
 from neucf.models.config import unknown_name
+from neucf.plan import Plan
 
 HALVES = ("gmf", "mlp")
 

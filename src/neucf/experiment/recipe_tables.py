@@ -11,8 +11,8 @@ from neucf.data.shares import WAYS_WITH_SHARES, parse_spec, parse_valid
 from neucf.errors import ConfigError
 from neucf.experiment.budget import Budget
 from neucf.experiment.selection import at_k, metric_names
-from neucf.fitting import DEFAULT_SPLIT
 from neucf.models.config import unknown_name
+from neucf.plan import DEFAULT_SPLIT
 
 
 class Table(BaseModel):

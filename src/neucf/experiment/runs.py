@@ -24,8 +24,9 @@ from neucf.experiment.per_user import PerUser, find, keep
 from neucf.experiment.provenance import commit, fingerprint
 from neucf.experiment.records import Records
 from neucf.experiment.selection import at_k, k_of
-from neucf.fitting import Plan, fit_into
+from neucf.fitting import fit_into
 from neucf.models import Model
+from neucf.plan import Plan
 
 ERRORS, LOCK = "errors.log", ".lock"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from neucf.evaluation.metrics import METRICS, SAMPLED
-from neucf.fitting import KS
 from neucf.models import MODELS
 from neucf.models.config import unknown_name
+from neucf.plan import KS
 
 
 def metric_names(protocol: str, ks: Iterable[int]) -> list[str]:

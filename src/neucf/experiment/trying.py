@@ -14,7 +14,8 @@ from neucf.experiment.budget import Budget
 from neucf.experiment.runs import explain
 from neucf.experiment.selection import k_of
 from neucf.experiment.studies import STEPS, TIME_UP, Study, Trial
-from neucf.fitting import Plan, fit_model
+from neucf.fitting import fit_model
+from neucf.plan import Plan
 from neucf.recommender import EpochRecord
 
 if TYPE_CHECKING:

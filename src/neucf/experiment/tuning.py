@@ -19,8 +19,9 @@ from neucf.experiment.runs import Training, made_folder, run_fingerprint, train_
 from neucf.experiment.studies import Trial
 from neucf.experiment.study_file import open_study, require_optuna
 from neucf.experiment.trying import Trying, Watcher
-from neucf.fitting import Plan, open_halves
+from neucf.fitting import open_halves
 from neucf.models.config import Config, Tunable, search_space
+from neucf.plan import Plan
 
 BEST = "best"
 
