@@ -18,7 +18,7 @@ from made_up import FIXED, FULL, GMF, MF, POPULARITY, PUBLISHED, write, write_se
 
 from neucf.artifacts import open_run
 from neucf.reporting.charts import interval_chart, line_chart, ticks
-from neucf.reporting.page import _samples
+from neucf.reporting.samples import samples
 
 Call = Callable[..., Any]
 
@@ -139,9 +139,9 @@ def test_a_report_on_validation_shows_nothing_of_test(tmp_path: Path, neucf: Cal
     execute(neucf, tmp_path, COMPARED, POPULARITY, MF)
     run = open_run(tmp_path / "out" / "mf-seed0")
     without = replace(run, split=replace(run.split, test=None))
-    found = _samples(run, "valid")
-    assert found == _samples(without, "valid")
-    assert found != _samples(run, "test")
+    found = samples(run, "valid")
+    assert found == samples(without, "valid")
+    assert found != samples(run, "test")
     assert any(each["held_out"] for user in found for each in user["items"])
 
 

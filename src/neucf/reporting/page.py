@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from neucf.artifacts import Run, open_run
 from neucf.artifacts.manifest import read_manifest
 from neucf.data.interactions import concatenate
-from neucf.data.splits import Split
-from neucf.data.titles import full_title
 from neucf.evaluation.statistics import bootstrap_interval
 from neucf.evaluation.titles import metric_title, part_title
 from neucf.experiment import Leaderboard, Result
@@ -27,11 +23,9 @@ from neucf.experiment.leaderboard_files import beyond_accuracy
 from neucf.experiment.plots import curve
 from neucf.experiment.tables import interval, p_value, seconds
 from neucf.reporting.charts import Chart, interval_chart, line_chart
-from neucf.serving import Service
+from neucf.reporting.samples import activity_of, samples
 
 TEMPLATE = Path(__file__).with_name("report.html")
-# Users shown, at these quantiles of activity; items of each list, and of what they liked.
-QUANTILES, NUM_LISTED, NUM_LIKED = (0.25, 0.5, 0.75), 10, 5
 BUCKETS = {
     "by_user_activity": ("training rows of the user", "By user activity"),
     "by_item_popularity": ("training rows of the item, others irrelevant", "By item popularity"),
@@ -80,7 +74,7 @@ def _content(board: Leaderboard, command: str, recipe: str | None) -> dict[str, 
         "comparisons": _comparisons(board),
         "charts": [chart for chart in (_curves(board, done, colours), *_buckets(board, done, colours)) if chart],
         "beyond": dict(zip(("heads", "rows"), beyond_accuracy(board), strict=True)),
-        "samples": None if best is None else {"model": done[0].label, "users": _samples(best, board.on)},
+        "samples": None if best is None else {"model": done[0].label, "users": samples(best, board.on)},
         "command": command,
         "recipe": recipe,
         "configs": {label: json.dumps(manifest["model"]["config"]) for label, manifest in manifests.items()},
@@ -99,7 +93,7 @@ def _data(run: Run) -> dict[str, str]:
     histories = [part for part in (split.valid_history, split.test_history) if part is not None]
     if histories:
         parts["known of users held out"] = reduce(concatenate, histories)
-    activity = _activity(split)
+    activity = activity_of(split)
     popularity = split.train.item_counts()
     pairs = split.train.num_users * split.train.num_items
     settings = {name: value for name, value in manifest["data"].get("settings", {}).items() if value is not None}
@@ -214,54 +208,3 @@ def _range(low: int, high: int) -> str:
 
 def _bounds(buckets: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, int]]:
     return [(bucket["low"], bucket["high"], bucket["num_users"]) for bucket in buckets]
-
-
-def _activity(split: Split) -> npt.NDArray[np.int64]:
-    """Returns (U,) how many rows are known of each user: of one held out, those given as history."""
-    parts = [part for part in (split.train, split.valid_history, split.test_history) if part is not None]
-    return reduce(concatenate, parts).user_counts()
-
-
-def _samples(run: Run, on: str) -> list[dict[str, Any]]:
-    """Returns what a few users liked and what the model suggests to them, with what was held out marked."""
-    held = run.split.valid if on == "valid" else run.split.test
-    if on == "valid":
-        # As validation judged it, which is then the future
-        run = replace(run, model=run.first_model, split=replace(run.split, valid=None))
-    activity = _activity(run.split)
-    users = np.unique(run.split.train.users) if held is None else np.unique(held.users)
-    users = users[np.argsort(activity[users], kind="stable")]
-    if not len(users):
-        return []
-    chosen = list(dict.fromkeys(int(users[int(share * (len(users) - 1))]) for share in QUANTILES))
-    service, ids = Service(run), run.model.user_ids
-    k = min(NUM_LISTED, len(run.model.item_ids))
-    found = []
-    for user, answer in zip(chosen, service.recommend([ids[user] for user in chosen], k), strict=True):
-        right = set() if held is None else {run.model.item_ids[item] for item in held.items[held.users == user]}
-        found.append(
-            {
-                "user_id": ids[user],
-                "num_rows": int(activity[user]),
-                "best": "Liked" if run.split.train.ratings is None else "Rated best",
-                "liked": [_name(item) for item in service.history(ids[user], NUM_LIKED)],
-                "items": [
-                    {
-                        "name": _name(item),
-                        "genres": ", ".join(item.genres),
-                        "because": "" if not item.because else _reason(item.because[0]),
-                        "held_out": item.item_id in right,
-                    }
-                    for item in answer.items
-                ],
-            }
-        )
-    return found
-
-
-def _name(item: Any) -> str:
-    return f"item {item.item_id}" if item.title is None else full_title(item.title, item.year)
-
-
-def _reason(item: Any) -> str:
-    return item.title or f"item {item.item_id}"
