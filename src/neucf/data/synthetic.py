@@ -16,6 +16,7 @@ import polars as pl
 
 from neucf.data.dataset import Dataset, ReadReport
 from neucf.data.interactions import Interactions
+from neucf.data.synthetic_items import made_up_items
 from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError
 from neucf.kernels.compile import num_threads, spread
@@ -31,35 +32,6 @@ _EXPONENT, _SHIFT = 0.9, 10
 # How much an item belongs to its second topic, where it has one.
 _SECOND = 0.25
 _BLOCK = 4_096
-
-_GENRES = {
-    "Action": ("Strike", "Fury", "Chase", "Bullet", "Vengeance", "Outpost"),
-    "Adventure": ("Voyage", "Island", "Treasure", "Summit", "Compass", "Caravan"),
-    "Animation": ("Fox", "Robot", "Balloon", "Toymaker", "Penguin", "Paintbox"),
-    "Comedy": ("Wedding", "Neighbour", "Holiday", "Mix-Up", "Landlord", "Picnic"),
-    "Crime": ("Heist", "Alibi", "Ledger", "Syndicate", "Witness", "Fence"),
-    "Documentary": ("River", "Archive", "Harvest", "Glacier", "Orchestra", "Factory"),
-    "Drama": ("Letter", "Daughter", "Winter", "Promise", "Homecoming", "Orchard"),
-    "Fantasy": ("Dragon", "Sorcerer", "Kingdom", "Amulet", "Willow", "Griffin"),
-    "Film-Noir": ("Alley", "Stranger", "Cigarette", "Pier", "Shadow", "Saxophone"),
-    "Horror": ("Cellar", "Scream", "Mirror", "Asylum", "Scarecrow", "Hollow"),
-    "Musical": ("Melody", "Chorus", "Cabaret", "Encore", "Serenade", "Spotlight"),
-    "Mystery": ("Riddle", "Key", "Portrait", "Clock", "Manor", "Cipher"),
-    "Romance": ("Kiss", "Summer", "Rendezvous", "Bouquet", "Balcony", "Valentine"),
-    "Sci-Fi": ("Starship", "Signal", "Android", "Orbit", "Colony", "Paradox"),
-    "Thriller": ("Hostage", "Deadline", "Passenger", "Conspiracy", "Basement", "Double"),
-    "War": ("Battalion", "Trench", "Squadron", "Armistice", "Bridge", "Convoy"),
-    "Western": ("Gunslinger", "Canyon", "Stagecoach", "Sheriff", "Saloon", "Mustang"),
-    "Sport": ("Marathon", "Underdog", "Champion", "Regatta", "Overtime", "Velodrome"),
-}
-# fmt: off
-_ADJECTIVES = (
-    "Amber", "Ancient", "Blue", "Broken", "Burning", "Crimson", "Crooked", "Distant", "Electric", "Empty",
-    "Endless", "Fallen", "Forgotten", "Frozen", "Gentle", "Golden", "Grand", "Hidden", "Invisible", "Iron", "Last",
-    "Little", "Lonely", "Lost", "Lucky", "Midnight", "Misty", "Northern", "Paper", "Perfect", "Quiet", "Reckless",
-    "Restless", "Royal", "Rusty", "Sacred", "Scarlet", "Secret", "Silent", "Silver",
-)
-# fmt: on
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +123,7 @@ def synthetic(
         interactions=interactions,
         below_threshold=interactions.take(np.empty(0, np.int64)),
         below_k_core=interactions.take(np.empty(0, np.int64)),
-        items=_items(rng, membership),
+        items=made_up_items(rng, membership),
         fixed=None,
         report=ReadReport(rows=size, duplicates=0, below_threshold=0, below_k_core=0, positives=size),
         settings={"num_users": num_users, "num_items": num_items, "num_interactions": size, "seed": seed, "dim": dim},
@@ -224,36 +196,3 @@ def _draw(
 
     spread(block, range(-(-len(counts) // _BLOCK)), threads)
     return items, timestamps
-
-
-def _items(rng: np.random.Generator, membership: npt.NDArray[np.float64]) -> pl.DataFrame:
-    """Returns item_id, title, year and genres (most fitting first) in index order."""
-    dim: int = membership.shape[0]
-    num_items: int = membership.shape[1]
-    genres = [*_GENRES, *(f"Genre {number}" for number in range(len(_GENRES) + 1, dim + 1))]
-    nouns = [noun for of_genre in _GENRES.values() for noun in of_genre]
-    num_nouns = len(nouns) // len(_GENRES)
-    nouns += ["Story"] * (num_nouns * (len(genres) - len(_GENRES)))
-
-    order: npt.NDArray[np.int64] = np.argsort(-membership, axis=0, kind="stable")
-    first, second = order[0], order[min(1, dim - 1)]
-    noun = first * num_nouns + rng.integers(0, num_nouns, num_items)
-    adjective = rng.integers(0, len(_ADJECTIVES), num_items)
-    title = pl.concat_str("adjective", pl.lit(" "), "noun")
-    sequel = pl.int_range(1, pl.len() + 1).over(title)
-    return pl.DataFrame(
-        {
-            "item_id": pl.int_range(1, num_items + 1, eager=True),
-            "adjective": pl.Series(_ADJECTIVES).gather(adjective),
-            "noun": pl.Series(nouns).gather(noun),
-            "year": np.maximum(2021 - rng.geometric(0.05, num_items), 1920).astype(np.int32),
-            "first": pl.Series(genres).gather(first),
-            "second": pl.Series(genres).gather(second),
-            "num_genres": np.count_nonzero(membership, axis=0),
-        }
-    ).select(
-        "item_id",
-        pl.when(sequel > 1).then(pl.concat_str(title, pl.lit(" "), sequel)).otherwise(title).alias("title"),
-        "year",
-        pl.concat_list("first", "second").list.head("num_genres").alias("genres"),
-    )
