@@ -12,7 +12,8 @@ from torch import Tensor
 from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
 from neucf.training.catalogue_loss import Precision
-from neucf.training.losses import Loss, LossName, make_loss
+from neucf.training.losses import LossName, make_loss
+from neucf.training.net_loss import batch_loss, valid_loss
 from neucf.training.nets import Net
 from neucf.training.optimizers import OptimizerName, clip_gradients, load_state, make_optimizers, set_rate, state_of
 from neucf.training.penalties import add_row_penalty, add_weight_penalty, penalty_shares
@@ -212,41 +213,6 @@ class TorchEngine:
             if table.reg > 0:
                 add_row_penalty(table.embedding.weight, rows[table.side], table.reg, self.sparse)
         add_weight_penalty(self.weights, self.reg_weights)
-
-
-def batch_loss(net: Net, loss: Loss, users: Tensor, positives: Tensor, negatives: Negatives) -> Tensor:
-    """Returns the loss of a batch, penalties excluded."""
-    if negatives.items.shape[0] == 1:
-        vectors = net.user_vectors(users)
-        positive = net.logits(vectors, positives)
-        negative = net.grid(vectors, negatives.items[0])
-    else:
-        # One pass over (B, 1+N), so that each user's row is gathered once
-        logits = net(users.unsqueeze(-1), torch.cat([positives.unsqueeze(-1), negatives.items], dim=-1))
-        positive, negative = logits[:, 0], logits[:, 1:]
-    return loss(
-        positive.float(),
-        negative.float(),
-        log_q_positive=negatives.log_q_positive,
-        log_q_negative=negatives.log_q_negative,
-        mask=negatives.mask,
-    )
-
-
-@torch.no_grad()
-def valid_loss(net: Net, loss: Loss, sampler: NegativeSampler, valid: Interactions) -> float:
-    """Returns the loss on `valid` against negatives of epoch 0, which are the same at every call."""
-    users = torch.from_numpy(valid.users.astype(np.int64)).to(sampler.device)
-    items = torch.from_numpy(valid.items.astype(np.int64)).to(sampler.device)
-    known = ~torch.from_numpy(sampler.is_full[valid.users]).to(sampler.device)
-    users, items = users[known], items[known]
-    total = 0.0
-    net.eval()
-    for first in range(0, len(users), 16_384):
-        rows = slice(first, first + 16_384)
-        negatives = sampler.draw(users[rows], items[rows], 0, first)
-        total += float(batch_loss(net, loss, users[rows], items[rows], negatives)) * len(users[rows])
-    return total / max(len(users), 1)
 
 
 def diverged(epoch: int, batch: int) -> TrainingError:

@@ -11,8 +11,9 @@ import torch
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import spread, torch_threads
 from neucf.kernels.factors import BCE, BPR, sweep
-from neucf.training.engines import State, diverged, valid_loss
+from neucf.training.engines import State, diverged
 from neucf.training.losses import LossName, make_loss
+from neucf.training.net_loss import valid_loss
 from neucf.training.nets import Net
 from neucf.training.sampling import NegativeSampler
 
