@@ -19,12 +19,14 @@ import torch
 from neucf.data.interactions import Interactions
 from neucf.kernels.adam import adam_rows
 from neucf.kernels.compile import torch_threads
-from neucf.kernels.ncf import BCE, BPR, SOFTMAX, Terms, visit
+from neucf.kernels.ncf import visit
+from neucf.kernels.ncf_loss import BCE, BPR, SOFTMAX, Terms
 from neucf.kernels.sampling import by_batch
 from neucf.training.batch_parts import Batch, make_batch, read_values, run_all, weight_gradients
 from neucf.training.batch_state import Buffers, Ints, Moments
-from neucf.training.engines import State, diverged, valid_loss
+from neucf.training.engines import State, diverged
 from neucf.training.losses import LossName, make_loss
+from neucf.training.net_loss import valid_loss
 from neucf.training.nets import Net
 from neucf.training.penalties import penalty_shares
 from neucf.training.sampling import NegativeSampler
