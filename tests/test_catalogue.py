@@ -11,7 +11,7 @@ from neucf import MODELS
 from neucf.errors import ConfigError
 from neucf.models import engine_choice
 from neucf.models.mf import MFConfig, MFNet
-from neucf.models.neumf import NeuMFConfig, NeuMFNet
+from neucf.models.neumf_net import NeuMFConfig, NeuMFNet
 from neucf.recommender import to_numpy
 from neucf.training import catalogue, catalogue_loss, pool_loss
 from neucf.training.catalogue import CatalogueEngine

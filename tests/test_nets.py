@@ -18,7 +18,8 @@ from neucf.models.base import Model
 from neucf.models.gmf import GMF, GMFConfig, GMFNet
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.mlp import MLP, MLPConfig, MLPNet, Tower
-from neucf.models.neumf import NeuMF, NeuMFConfig, NeuMFNet
+from neucf.models.neumf import NeuMF
+from neucf.models.neumf_net import NeuMFConfig, NeuMFNet
 from neucf.recommender import to_numpy
 from neucf.training.nets import Net, unit
 
