@@ -1,12 +1,18 @@
-"""Made-up files under the names of two known data sets, and pieces of recipes that run on them in no time."""
+"""Made-up files under the names of two known data sets, and recipes that run on them in no time."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from neucf.experiment import Recipe, load_recipe
+from neucf.data.readers import read_dataset
+from neucf.experiment import Recipe, Result, load_recipe, run
+from neucf.recommender import EpochRecord
 
 MF = '[[models]]\nlabel = "mf"\nmodel = "mf"\ndim = 4\nepochs = 3\nlr = 0.05\n'
 GMF = '[[models]]\nlabel = "gmf"\nmodel = "gmf"\ndim = 4\nepochs = 2\n'
@@ -57,3 +63,44 @@ def write(folder: Path, *parts: str) -> Recipe:
     """Writes a recipe, tiny.toml, and reads it."""
     (folder / "tiny.toml").write_text("\n".join(parts))
     return load_recipe(folder / "tiny.toml")
+
+
+class Watcher:
+    """Counts what is trained, and interrupts after so many epochs."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.trained: list[str] = []
+        self.ended: list[Result] = []
+        self.epochs: list[int] = []
+        self._stop_after = stop_after
+
+    @contextmanager
+    def training(self, name: str, metric: str | None) -> Iterator[Callable[[EpochRecord], None]]:
+        del metric
+        self.trained.append(name)
+        yield self._epoch
+
+    def _epoch(self, record: EpochRecord) -> None:
+        self.epochs.append(record.epoch)
+        if len(self.epochs) == self._stop_after:
+            raise KeyboardInterrupt
+
+
+def execute(recipe: Recipe, folder: Path, watcher: Watcher | None = None, num_seeds: int = 1) -> list[Result]:
+    """Runs a recipe into the folder's `out`."""
+    watcher = watcher or Watcher()
+    dataset = read_dataset(recipe.data.source)
+    return run(
+        recipe,
+        dataset,
+        folder / "out",
+        num_seeds=num_seeds,
+        threads=1,
+        training=watcher.training,
+        done=watcher.ended.append,
+    )
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """Returns what that left in results.jsonl."""
+    return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_text().splitlines()]

@@ -1,15 +1,11 @@
-"""`neucf run`: recipes trained on made-up files, taken over, broken, interrupted, and tabled."""
+"""`neucf run`: recipes trained on made-up files, taken over, broken and interrupted."""
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +22,9 @@ from made_up import (
     MLP,
     NUM_USERS,
     POPULARITY,
-    PUBLISHED,
-    TUNED,
+    Watcher,
+    execute,
+    lines,
     write,
 )
 
@@ -35,58 +32,12 @@ from neucf import MODELS, evaluate, split
 from neucf.artifacts import open_run
 from neucf.data.readers import read_dataset
 from neucf.errors import ArtifactError, ConfigError
-from neucf.experiment import Leaderboard, Recipe, Result, provenance, run, write_leaderboard
-from neucf.experiment.budget import Budget
-from neucf.experiment.leaderboard_files import to_markdown
-from neucf.experiment.plots import _drawn
+from neucf.experiment import provenance, run
 from neucf.experiment.runs import held, made_folder
-from neucf.experiment.studies import Trial
-from neucf.experiment.tuning import tune
-from neucf.recommender import EpochRecord
 
 Call = Callable[..., Any]
 
-
 pytestmark = pytest.mark.usefixtures("made_up_sets")
-
-
-class Watcher:
-    """Counts what is trained, and interrupts after so many epochs."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.trained: list[str] = []
-        self.ended: list[Result] = []
-        self.epochs: list[int] = []
-        self._stop_after = stop_after
-
-    @contextmanager
-    def training(self, name: str, metric: str | None) -> Iterator[Callable[[EpochRecord], None]]:
-        del metric
-        self.trained.append(name)
-        yield self._epoch
-
-    def _epoch(self, record: EpochRecord) -> None:
-        self.epochs.append(record.epoch)
-        if len(self.epochs) == self._stop_after:
-            raise KeyboardInterrupt
-
-
-def execute(recipe: Recipe, folder: Path, watcher: Watcher | None = None, num_seeds: int = 1) -> list[Result]:
-    watcher = watcher or Watcher()
-    dataset = read_dataset(recipe.data.source)
-    return run(
-        recipe,
-        dataset,
-        folder / "out",
-        num_seeds=num_seeds,
-        threads=1,
-        training=watcher.training,
-        done=watcher.ended.append,
-    )
-
-
-def lines(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "out" / "results.jsonl").read_text().splitlines()]
 
 
 def test_results_are_those_of_the_library(tmp_path: Path) -> None:
@@ -115,38 +66,6 @@ def test_json_is_one_document_with_an_entry_a_label_and_seed(tmp_path: Path, neu
     assert all(set(entry) == keys and entry["train_seconds"] >= 0 for entry in entries)
     evaluated = json.loads(neucf("evaluate", entries[1]["run"], "-k", 5, "--json", "--threads", 1).out)
     assert entries[1]["metrics"] == evaluated
-
-
-def test_the_table_goes_to_the_terminal_and_into_files(tmp_path: Path, neucf: Call) -> None:
-    write(tmp_path, FULL, POPULARITY, MF, PUBLISHED)
-    done = neucf("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1)
-    assert done.code == 0, done.err
-    shown = [line.rstrip() for line in done.out.splitlines()]
-    assert shown[1].startswith("tiny: full ranking, test part; ml-latest-small; split random:0.6/0.2/0.2")
-    place = next(number for number, line in enumerate(shown) if line.startswith(" mf "))
-    assert shown[place + 1].split() == ["Ann", "2001", "0.5"]
-    assert "leaderboard.md gives the sources of the numbers of others." in shown
-    assert max(map(len, shown)) <= 80 or shown[-1].startswith("Written:")
-    for name in ("curves.png", "time.png"):
-        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
-    text = (tmp_path / "out" / "leaderboard.md").read_text()
-    table = text.partition("## Beyond accuracy, and the cold, test part\n\n")[2].splitlines()
-    heads, cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in (table[0], table[2]))
-    found = json.loads(neucf("evaluate", tmp_path / "out" / "mf-seed0", "-k", 5, "--json", "--threads", 1).out)
-    assert heads[1:6] == ["coverage@5", "Gini@5", "mean popularity@5", "genre diversity@5", "cold users"]
-    assert cells[1] == f"{found['beyond_accuracy']['coverage@5']:.4f}"
-    assert cells[5:7] == [str(found["num_cold_users"]), str(found["num_cold_items"])]
-    assert (heads[8], cells[8]) == ("nDCG@5, warm items", f"{found['warm_items']['metrics']['ndcg@5']['mean']:.4f}")
-    assert {"leaderboard.md", "leaderboard.csv", "leaderboard.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
-
-
-def test_sixteen_models_look_different_in_a_plot() -> None:
-    labels = [f"model {number}" for number in range(16)]
-    rows = [SimpleNamespace(label=label, num_seeds=1) for label in labels]
-    board: Any = SimpleNamespace(results=[SimpleNamespace(label=label) for label in labels], rows=rows)
-    found = _drawn(board)
-    assert len({(colour, dash) for _, colour, (dash, _) in found}) == 16
-    assert len({(colour, dash) for _, colour, (_, dash) in found}) == 16
 
 
 def test_one_command_at_a_time_works_in_a_folder(tmp_path: Path, neucf: Call) -> None:
@@ -379,113 +298,6 @@ def test_lines_say_where_they_come_from_and_survive_a_crash(tmp_path: Path) -> N
     assert json.loads(written[2])["metrics"] == mf["metrics"]
 
 
-class TuningWatcher(Watcher):
-    """Counts trials too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.studies: list[str] = []
-        self.num_trials: list[int] = []
-
-    @contextmanager
-    def tuning(self, label: str, metric: str, budget: Budget) -> Iterator[TuningWatcher]:
-        self.studies.append(f"{label} by {metric}, {budget}")
-        yield self
-
-    def __call__(self, record: EpochRecord) -> None:
-        pass
-
-    def trials(self, trials: Sequence[Trial]) -> None:
-        self.num_trials.append(len(trials))
-
-
-def execute_tuned(recipe: Recipe, folder: Path, watcher: TuningWatcher, num_seeds: int = 1) -> list[Result]:
-    return run(
-        recipe,
-        read_dataset(recipe.data.source),
-        folder / "out",
-        num_seeds=num_seeds,
-        threads=1,
-        training=watcher.training,
-        tuning=watcher.tuning,
-    )
-
-
-def test_a_model_is_tuned_once_on_validation_and_then_trained_by_every_seed(tmp_path: Path) -> None:
-    recipe, watcher = write(tmp_path, FULL, TUNED, POPULARITY), TuningWatcher()
-    results = execute_tuned(recipe, tmp_path, watcher, num_seeds=2)
-    assert [result.error for result in results] == [None] * 4
-    assert watcher.studies == ["mf-tuned by ndcg@5, 3 trials"]
-    assert watcher.num_trials == [1, 2, 3]
-    assert watcher.trained == ["mf-tuned, seed 0", "popularity, seed 0", "mf-tuned, seed 1", "popularity, seed 1"]
-    parts = split(read_dataset("ml-latest-small"), "random:0.6/0.2/0.2", seed=1)
-    plan = recipe.plan(recipe.models[0], threads=1)
-    dataset = read_dataset("ml-latest-small")
-    found = tune(plan, dataset, parts, tmp_path / "alone", Budget(3), "ndcg@5")
-    for result in (results[0], results[2]):
-        config = open_run(result.run).model.config.model_dump()
-        assert {name: config[name] for name in found.best.settings} == found.best.settings
-        assert (config["epochs"], config["negatives"]) == (2, 2)
-    assert results[0].valid_metrics["metrics"]["ndcg@5"]["mean"] == found.best.value
-    assert lines(tmp_path)[0]["tuned"] == {"budget": "3 trials", "settings": found.best.settings}
-    assert (tmp_path / "out" / "mf-tuned-split1-tune" / "history.png").exists()
-
-
-def test_a_finished_study_is_taken_over_and_a_larger_budget_adds_to_it(tmp_path: Path) -> None:
-    first = execute_tuned(write(tmp_path, FULL, TUNED), tmp_path, TuningWatcher())
-    watcher = TuningWatcher()
-    again = execute_tuned(write(tmp_path, FULL, TUNED), tmp_path, watcher)
-    assert (watcher.trained, watcher.num_trials) == ([], [3])
-    assert [result.to_json() for result in again] == [result.to_json() for result in first]
-    watcher = TuningWatcher()
-    execute_tuned(write(tmp_path, FULL, TUNED.replace("trials = 3", "trials = 4")), tmp_path, watcher)
-    assert watcher.num_trials == [3, 4]
-
-
-def test_tuned_halves_give_their_shapes_and_runs_to_the_neumf(tmp_path: Path) -> None:
-    tuned = "tune = { trials = 2 }\n"
-    gmf = '[[models]]\nlabel = "gmf-tuned"\nmodel = "gmf"\nepochs = 1\n' + tuned
-    mlp = '[[models]]\nlabel = "mlp-tuned"\nmodel = "mlp"\nepochs = 1\n' + tuned
-    joined = '[[models]]\nlabel = "neumf-tuned"\nmodel = "neumf"\nhalves = ["gmf-tuned", "mlp-tuned"]\nepochs = 1\n'
-    watcher = TuningWatcher()
-    results = execute_tuned(write(tmp_path, FULL, joined + tuned, gmf, mlp), tmp_path, watcher)
-    assert [result.error for result in results] == [None] * 3
-    assert [name.partition(" ")[0] for name in watcher.studies] == ["gmf-tuned", "mlp-tuned", "neumf-tuned"]
-    neumf, half, other = (open_run(result.run).model.config for result in results)
-    assert (neumf.dim, neumf.tower) == (half.dim, other.tower)
-    assert "alpha" in lines(tmp_path)[2]["tuned"]["settings"]
-    again = TuningWatcher()
-    execute_tuned(write(tmp_path, FULL, joined + tuned, gmf, mlp), tmp_path, again)
-    assert again.trained == []
-
-
-def test_tuning_that_fails_is_a_result_and_the_others_go_on(tmp_path: Path) -> None:
-    broken = TUNED.replace("epochs = 2", 'epochs = 2\nloss = "bce"\noptimizer = "sgd"\nlr = 1e30')
-    failed, popularity = execute_tuned(write(tmp_path, FULL, broken, POPULARITY), tmp_path, TuningWatcher())
-    assert "A trial of mf must complete; none did." in failed.error
-    assert popularity.error is None
-
-
-def test_the_leaderboard_says_who_was_tuned_and_by_how_much(tmp_path: Path, neucf: Call) -> None:
-    write(tmp_path, FULL, TUNED, POPULARITY)
-    done = neucf("run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--threads", 1)
-    assert done.code == 0, done.err
-    assert "mf-tuned, trial 2: " in done.err
-    assert "Tuned on validation by 3 trials: mf-tuned." in done.out
-    assert "Not tuned: popularity." in done.out
-
-
-def test_without_optuna_a_recipe_that_tunes_is_refused(
-    tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path, FULL, POPULARITY, TUNED)
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    done = neucf("run", tmp_path / "tiny.toml", "--out", tmp_path / "out")
-    assert done.code == 2
-    assert "pip install 'neucf[tune]'" in done.err
-    assert not (tmp_path / "out").exists()
-
-
 def test_what_cannot_be_run_is_refused_before_training(tmp_path: Path) -> None:
     recipe = write(tmp_path, FULL, POPULARITY)
     dataset = read_dataset("ml-latest-small")
@@ -497,92 +309,6 @@ def test_what_cannot_be_run_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="`out` must be a folder"):
         run(recipe, dataset, tmp_path / "file")
     assert not (tmp_path / "out").exists()
-
-
-def made_up(label: str, seed: int, valid: float, test: float, error: str | None = None) -> Result:
-    """A result with the figures given."""
-    model = "mf" if label.startswith("mf") else label
-    if error is not None:
-        return Result(label, model, seed, error=error)
-
-    def document(on: str, value: float) -> dict[str, Any]:
-        names = ("recall", "precision", "ndcg", "hit", "mrr", "map")
-        metrics = {f"{name}@5": {"mean": value, "ci95": [0.0, 1.0]} for name in names}
-        return {"protocol": "full", "on": on, "ties": "hash", "metrics": metrics}
-
-    return Result(label, model, seed, "run", 10.0 + seed, document("test", test), document("valid", valid))
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> Leaderboard:
-    alone = '[published."Bob | 2002"]\nmetrics = { "hit@5" = 0.25 }\nsource = "Another"\nselected_on_test = true\n'
-    recipe = write(tmp_path, FULL, POPULARITY, MF, BROKEN, PUBLISHED, alone)
-    results = [
-        made_up("popularity", 0, 0.2, 0.9),
-        made_up("mf", 0, 0.3, 0.1),
-        made_up("mf-broken", 0, 0, 0, error="No luck."),
-        made_up("popularity", 1, 0.2, 0.9),
-        made_up("mf", 1, 0.5, 0.3),
-        made_up("mf-broken", 1, 0, 0, error="No luck again."),
-    ]
-    return Leaderboard.of(recipe, results)
-
-
-def test_rows_are_ordered_by_validation_and_averaged_over_seeds(board: Leaderboard) -> None:
-    assert [row.label for row in board.rows] == ["mf", "popularity", "mf-broken"]
-    mf, popularity, broken = board.rows
-    assert mf.valid["ndcg@5"].mean == pytest.approx(0.4)
-    assert mf.test["ndcg@5"].mean == pytest.approx(0.2)
-    # Of .1 and .3: each .1 from the mean, and one degree of freedom.
-    assert mf.test["ndcg@5"].deviation == pytest.approx(0.2 / 2**0.5)
-    assert mf.train_seconds == pytest.approx(10.5)
-    assert popularity.test["ndcg@5"].deviation == 0
-    assert (broken.num_seeds, broken.test, len(broken.errors)) == (0, {}, 2)
-    assert board.failed
-
-
-def test_the_title_says_protocol_part_data_split_and_seeds(board: Leaderboard) -> None:
-    assert board.title == (
-        "tiny: full ranking, test part; ml-latest-small; split random:0.6/0.2/0.2, seed 1; 2 seeds of training"
-    )
-
-
-def test_markdown_shows_published_numbers_beside(board: Leaderboard) -> None:
-    text = to_markdown(board).splitlines()
-    assert text[0] == f"# {board.title}"
-    assert text[2] == "| model | nDCG@5, validation | nDCG@5 | Recall@5 | training |"
-    assert text[4] == "| mf | 0.4000 ±.1414 | 0.2000 ±.1414 | 0.2000 ±.1414 | 10.5 s |"
-    assert text[5] == "| &emsp;*Ann 2001* |  | *0.5* |  |  |"
-    assert text[7] == "| mf-broken | failed |  |  |  |"
-    assert text[8] == "| *Bob \\| 2002†* |  |  |  |  |"
-    assert "mf-broken failed: seed 1: No luck again.  " in text
-    assert "| Hit@5 | 0.2000 ±.1414 | 0.9000 ±.0000 |" in text
-    assert "- Ann 2001: A paper" in text
-    assert not any("leaderboard.md" in line for line in text)
-
-
-def test_csv_and_json_hold_every_metric(board: Leaderboard, tmp_path: Path) -> None:
-    write_leaderboard(board, tmp_path)
-    with (tmp_path / "leaderboard.csv").open(newline="") as file:
-        rows = {row["label"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["mf", "popularity", "mf-broken", "Ann 2001", "Bob | 2002"]
-    assert float(rows["mf"]["test hit@5"]) == pytest.approx(0.2)
-    assert float(rows["mf"]["valid map@5 deviation"]) == pytest.approx(0.2 / 2**0.5)
-    assert (rows["mf"]["seeds"], rows["Ann 2001"]["source"]) == ("2", "A paper")
-    assert (rows["Ann 2001"]["test ndcg@5"], rows["Ann 2001"]["test hit@5"]) == ("0.5", "")
-    assert rows["mf-broken"]["error"] == "seed 0: No luck. seed 1: No luck again."
-    document = json.loads((tmp_path / "leaderboard.json").read_text())
-    assert document["rows"][0]["test"]["mrr@5"]["mean"] == pytest.approx(0.2)
-    assert len(document["models"]) == 6
-
-
-def test_without_matplotlib_a_sentence_says_so(tmp_path: Path, neucf: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path, FULL, POPULARITY)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    done = neucf("run", tmp_path / "tiny.toml", "--out", tmp_path / "out")
-    assert done.code == 0, done.err
-    assert "pip install 'neucf[plots]'" in done.err
-    assert not (tmp_path / "out" / "time.png").exists()
 
 
 @pytest.mark.parametrize("recipe", ["nothing", "nothing.toml"])
