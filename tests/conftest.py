@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -41,6 +41,26 @@ def made_up_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_up_sets(made_up_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names those files as the data sets there are."""
     monkeypatch.setenv("NEUCF_DATA", str(made_up_data))
+
+
+@pytest.fixture
+def stub_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Registers the model `stub`, and lets commits to SQLite return early: a test survives no power cut anyway."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+    from stub_model import Stub
+
+    from neucf import models
+
+    monkeypatch.setitem(models._HOMES, "stub", "stub_model:Stub")
+    monkeypatch.setattr(Stub, "reported", [])
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.execute("pragma synchronous=off")
+
+    event.listen(Engine, "connect", connected)
+    yield
+    event.remove(Engine, "connect", connected)
 
 
 class Command(NamedTuple):
