@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import torch
 
 from neucf.cli import main
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+    from neucf.serving.http import Backend
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -61,6 +66,35 @@ def stub_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     event.listen(Engine, "connect", connected)
     yield
     event.remove(Engine, "connect", connected)
+
+
+@pytest.fixture(scope="session")
+def planted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the planted pattern, rated 4 and more."""
+    from serving_runs import write_planted
+
+    return write_planted(tmp_path_factory.mktemp("served") / "run", min_rating=4.0)
+
+
+@pytest.fixture
+def backend(planted_run: Path, tmp_path: Path) -> Iterator[Backend]:
+    """What answers from that run, with a store of events."""
+    from neucf.serving.events import EventStore
+    from neucf.serving.http import Backend, open_runs
+
+    load = lambda: open_runs([planted_run])  # noqa: E731
+    made = Backend(load(), load, EventStore(f"sqlite:///{tmp_path}/events.sqlite"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(backend: Backend) -> Iterator[TestClient]:
+    """Asks it over HTTP."""
+    from http_client import client_of
+
+    with client_of(backend) as made:
+        yield made
 
 
 class Command(NamedTuple):
