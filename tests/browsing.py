@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+VIEWS = ("discover", "users", "models", "map")
+HOSTILE = (
+    "<script>window.pwned = 1</script>",
+    "<img src=x onerror='window.pwned = 1'>",
+    '"><svg onload="window.pwned = 1">&lt;b&gt;',
+)
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -111,3 +118,25 @@ class Visit:
         self._context.close()
         assert self.complaints == []
         assert self.elsewhere == []
+
+
+def search(page: Page, words: str) -> None:
+    page.get_by_label("Search by title").fill(words)
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    """Returns texts to the letter."""
+    found: list[str] = page.locator(selector).evaluate_all("all => all.map((each) => each.textContent)")
+    return found
+
+
+def titles(page: Page) -> list[str]:
+    return texts(page, "#suggestions .title")
+
+
+def soon(true: Callable[[], bool]) -> None:
+    """Waits until something is true; the policy keeps Playwright from doing so in the page."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from neucf.cli import main
 
 if TYPE_CHECKING:
+    from browsing import Visit
+    from playwright.sync_api import Browser
     from starlette.testclient import TestClient
 
     from neucf.serving.http import Backend
@@ -95,6 +98,53 @@ def client(backend: Backend) -> Iterator[TestClient]:
 
     with client_of(backend) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def page_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs of films of which some have hostile titles: bpr-mf, with a curve, then ease and popularity."""
+    from browsing import HOSTILE
+    from serving_runs import write_planted
+
+    made = tmp_path_factory.mktemp("page") / "runs"
+    for model, value in (("bpr-mf", 0.5), ("ease", 0.25), ("popularity", 0.125)):
+        metric = {"mean": value, "ci95": [value - 0.1, value + 0.1]}
+        valid = {"valid": {"protocol": "full", "num_users": 60, "metrics": {"ndcg@20": metric, "hit@10": metric}}}
+        write_planted(made / model, model, titles=HOSTILE, metrics=valid, fits=[{"seconds": 1.5}])
+    lines = [
+        {"stage": "fit", "epoch": epoch, "loss": 1 / epoch, "valid_metrics": {"ndcg@20": 0.1 * epoch}}
+        for epoch in range(1, 6)
+    ]
+    (made / "bpr-mf" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return made
+
+
+@pytest.fixture(scope="module")
+def origin(page_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serves them; where the page is found."""
+    from serving_process import Server
+
+    with Server(page_runs, tmp_path_factory.mktemp("server")) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for the tests of a file."""
+    from browsing import chromium
+
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Browser, origin: str) -> Iterator[Visit]:
+    """The page in it, which must have been a good one."""
+    from browsing import Visit
+
+    made = Visit(browser, origin)
+    yield made
+    made.close()
 
 
 class Command(NamedTuple):
