@@ -19,7 +19,8 @@ from neucf.data.vocabulary import Vocabulary
 from neucf.errors import ConfigError, DataError, TrainingError
 from neucf.kernels.compile import COMPILED
 from neucf.kernels.grid import Shelf
-from neucf.kernels.ranking import hash_ids, mix, push_numpy
+from neucf.kernels.hashing import hash_ids, mix
+from neucf.kernels.ranking import push_numpy
 from neucf.recommender import to_numpy
 
 

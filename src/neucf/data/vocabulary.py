@@ -66,7 +66,7 @@ class Vocabulary:
     def hashes(self) -> npt.NDArray[np.uint64]:
         """The 64-bit hash of each id, (N,), by which ties are ordered; worked out once."""
         if self._hashes is None:
-            from neucf.kernels.ranking import hash_ids
+            from neucf.kernels.hashing import hash_ids
 
             self._hashes = hash_ids(self._series)
         return self._hashes

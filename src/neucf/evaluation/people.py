@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from neucf.data.vocabulary import IntArray
 from neucf.errors import DataError
-from neucf.kernels.ranking import Hashes
+from neucf.kernels.hashing import Hashes
 from neucf.recommender import Recommender
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from neucf.errors import DataError, TrainingError
 from neucf.evaluation.people import checked_users, hidden_spans, people_hashes
 from neucf.kernels.compile import COMPILED, num_threads, slices, spread, torch_threads
 from neucf.kernels.grid import Factors, Shelf, rank_rows
-from neucf.kernels.ranking import Hashes, hash_people, push
+from neucf.kernels.hashing import Hashes, hash_people
+from neucf.kernels.ranking import push
 from neucf.recommender import Recommender, to_numpy
 
 # A thread's rows of scores, 256 x 1,024 float32, are 1 MiB: they stay in a core's second-level cache.
@@ -134,24 +136,13 @@ class _Lists:
 
     def push(self, rows: slice, scores: npt.NDArray[np.float32], first: int) -> None:
         """Offers the scores (rows, C) of items from `first` on; overwrites them."""
-        wrong = push(
-            scores,
-            scores.shape[1],
-            first,
-            self.cursors[rows],
-            self.stops[rows],
-            self.hidden,
-            self.allowed,
-            self.people[rows],
-            self.items,
-            self.best_scores[rows],
-            self.best_items[rows],
-        )
-        if wrong >= 0:
-            raise _NotFiniteError(rows.start + wrong)
+        self._offer(push, rows, scores, scores.shape[1], first)
 
     def rank(self, rows: slice, *factors: Any) -> None:
         """Offers the scores of the whole catalogue, by the first eight arguments of `rank_rows`."""
+        self._offer(rank_rows, rows, *factors)
+
+    def _offer(self, kernel: Callable[..., int], rows: slice, *scores: Any) -> None:
         lists = (
             self.cursors[rows],
             self.stops[rows],
@@ -162,7 +153,7 @@ class _Lists:
             self.best_scores[rows],
             self.best_items[rows],
         )
-        wrong = rank_rows(*(*factors, *lists))
+        wrong = kernel(*scores, *lists)
         if wrong >= 0:
             raise _NotFiniteError(rows.start + wrong)
 
