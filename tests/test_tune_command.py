@@ -54,6 +54,13 @@ def test_json_is_one_document_and_best_is_a_run(data: Path, tmp_path: Path, neuc
     assert neucf("recommend", run, "--user", 3, "-k", 2).code == 0
 
 
+def test_the_protocol_is_named_with_its_ties(data: Path, tmp_path: Path, neucf: Call) -> None:
+    sampled = ("--protocol", "sampled", "--metric", "hit@10", "--split", "leave-last-out")
+    done = neucf("tune", data, *QUICK, "--trials", 1, *sampled, "--no-test", "--out", tmp_path / "study")
+    assert done.code == 0, done.err
+    assert "Best run, sampled candidates (average ties), validation part: Hit@10" in done.out
+
+
 def test_the_command_that_gives_the_best_again_reads_alike(data: Path, tmp_path: Path, neucf: Call) -> None:
     reading = ("--user-col", "item", "--item-col", "user", "--k-core", 2)
     done = neucf("tune", data, *QUICK, "--trials", 1, "--no-test", "--out", tmp_path / "study", *reading)

@@ -124,7 +124,7 @@ def training_summary(fitted: Fitted, run: Path) -> None:
     model, split, fits = fitted.model, fitted.split, fitted.manifest["fits"]
     valid = fitted.manifest["metrics"]["valid"]
     if valid is not None:
-        title = f"{model.name}: {protocol_title(valid['protocol'], valid['on'])}"
+        title = f"{model.name}: {protocol_title(valid['protocol'], valid['on'], valid['ties'])}"
         made = display.table("metric", "mean", "95 % interval", right=("mean", "95 % interval"))
         for key, value in valid["metrics"].items():
             if not key.startswith(SUMMARISED):

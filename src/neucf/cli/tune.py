@@ -191,7 +191,7 @@ def _show(tuned: Tuned, best: dict[str, Any], plan: Plan) -> None:
                 for name in dict.fromkeys([tuned.metric, *best[part]["metrics"]])
                 if name == tuned.metric or (name.startswith(reports.SUMMARISED) and name.endswith(f"@{k}"))
             )
-            display.say(f"Best run, {protocol_title(plan.protocol, best[part]['on'])}: {means}")
+            display.say(f"Best run, {protocol_title(plan.protocol, best[part]['on'], best[part]['ties'])}: {means}")
 
 
 def _typed(trial: Trial) -> list[str]:

@@ -18,7 +18,7 @@ def part_title(part: str) -> str:
     return "validation" if part == "valid" else part
 
 
-def protocol_title(protocol: str, on: str, ties: str | None = None) -> str:
-    """Returns what every table of metrics says of itself."""
-    how = "full ranking" if protocol == "full" else f"sampled candidates ({ties} ties)"
-    return f"{how}, {part_title(on)} part"
+def protocol_title(protocol: str, on: str, ties: str | None) -> str:
+    """Returns what every table of metrics says of itself; `ties` is None where nothing was measured."""
+    broken = f" ({ties} ties)" if ties and protocol == "sampled" else ""
+    return f"{'full ranking' if protocol == 'full' else 'sampled candidates'}{broken}, {part_title(on)} part"
