@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array, csr_array
 
-from neucf.data import columns
+from neucf.data import encoding
 from neucf.data.dataset import Dataset
 from neucf.data.filtering import core
 from neucf.data.interactions import Interactions
@@ -46,9 +46,9 @@ def test_ids_are_numbered_by_first_appearance(ids, shift, room, text):
     numbers = [expected.setdefault(str(value), len(expected)) for value in series.to_list()]
     with pytest.MonkeyPatch.context() as patch:
         # Both ways, by a table and by joins; and joins in more than one block.
-        patch.setattr(columns, "_ROOM", room)
-        patch.setattr(columns, "_BLOCK", 3)
-        found, distinct = columns.encode(series)
+        patch.setattr(encoding, "_ROOM", room)
+        patch.setattr(encoding, "_BLOCK", 3)
+        found, distinct = encoding.encode(series)
     assert (found.tolist(), found.dtype, distinct.to_list()) == (numbers, np.int32, list(expected))
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import polars as pl
 
 from neucf.data.arrays import is_weight
+from neucf.data.encoding import encode
 from neucf.data.tables import Table
-from neucf.data.text_file import CANONICAL
-from neucf.data.vocabulary import FloatArray, IntArray, Vocabulary
+from neucf.data.vocabulary import FloatArray, IntArray
 from neucf.errors import ConfigError, DataError
-from neucf.kernels.compile import COMPILED
-from neucf.kernels.grouping import first_seen
 
 # In order of preference; compared without case, underscores, blanks, and the `:token` of RecBole's files.
 USUAL_NAMES = {
@@ -30,8 +28,6 @@ USUAL_NAMES = {
         "genres": "genres genre class categories category",
     }.items()
 }
-# Rows a join takes, and entries a table of ids may always have.
-_BLOCK, _ROOM = 1 << 21, 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,50 +134,6 @@ def as_ids(series: pl.Series, role: str, table: Table) -> pl.Series:
         place = table.where(_first(empty))
         raise DataError(f"{place}: the {role} id ({series.name!r}) must not be empty; drop the row or fill it.")
     return series
-
-
-def encode(ids: pl.Series) -> tuple[IntArray, pl.Series]:
-    """Returns the index (N,) int32 of each id in order of first appearance, and the distinct ids as texts."""
-    if COMPILED and ids.dtype.is_integer() and len(ids) and _span(ids) <= max(len(ids), _ROOM):
-        return _encode_dense(ids)
-    # By hashes: no Python object per row, and no sort over texts; in blocks, as each step holds several columns.
-    blocks = [ids[start : start + _BLOCK] for start in range(0, len(ids), _BLOCK)]
-    distinct = pl.concat([block.unique(maintain_order=True) for block in blocks]).unique(maintain_order=True)
-    own = pl.DataFrame({"id": distinct, "index": np.arange(len(distinct), dtype=np.int32)})
-    indices = np.empty(len(ids), np.int32)
-    for start, block in zip(range(0, len(ids), _BLOCK), blocks, strict=True):
-        joined = pl.DataFrame({"id": block}).join(own, on="id", how="left", maintain_order="left")
-        indices[start : start + _BLOCK] = joined["index"]
-    return indices, distinct.cast(pl.String)
-
-
-def _encode_dense(ids: pl.Series) -> tuple[IntArray, pl.Series]:
-    """The same for integers that lie close together, by a table of all between the least and the largest."""
-    index_of = np.full(_span(ids), -1, np.int32)
-    indices = np.empty(len(ids), np.int32)
-    row, num_seen = 0, 0
-    # Chunk by chunk: the whole in one piece would be a copy.
-    for chunk in ids.get_chunks():
-        values = chunk.to_numpy()
-        if not row:
-            distinct = np.empty(min(len(index_of), len(ids)), values.dtype)
-            low = values.dtype.type(ids.min())
-        num_seen = first_seen(values, low, index_of, distinct, num_seen, indices[row : row + len(values)])
-        row += len(values)
-    return indices, pl.Series(ids.name, distinct[:num_seen]).cast(pl.String)
-
-
-def _span(ids: pl.Series) -> int:
-    least, largest = ids.min(), ids.max()
-    assert isinstance(least, int)
-    assert isinstance(largest, int)
-    return largest - least + 1
-
-
-def vocabulary(texts: pl.Series, kind: str) -> Vocabulary:
-    """Builds a vocabulary: of integers if every text is its own canonical decimal in 64 bits, else of texts."""
-    integers = texts.cast(pl.Int64, strict=False) if texts.str.contains(CANONICAL).all() else None
-    return Vocabulary(texts if integers is None or integers.has_nulls() else integers, kind)
 
 
 def _as_text(series: pl.Series) -> pl.Series:

@@ -17,8 +17,9 @@ import polars as pl
 
 from neucf.checks import checked_integer
 from neucf.data.catalog import CATALOG
-from neucf.data.columns import ColumnNames, Columns, vocabulary
+from neucf.data.columns import ColumnNames, Columns
 from neucf.data.dataset import Dataset, ReadReport
+from neucf.data.encoding import vocabulary
 from neucf.data.filtering import core, latest
 from neucf.data.grouped import TEST, TRAIN, Loaded
 from neucf.data.interactions import Interactions

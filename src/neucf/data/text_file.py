@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from neucf.data.encoding import as_integers
 from neucf.data.text import blocks_of, text_of
 from neucf.data.text_records import TextRecords
 from neucf.errors import ConfigError, DataError
@@ -22,8 +23,6 @@ _SEPARATORS = ("::", "\t", ",", ";", "|")
 _STAND_IN = "\x1f"
 # Bytes by which a header line is told.
 _SAMPLE = 1 << 16
-# Integers that nothing is lost of where they are kept as such.
-CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 
 class TextFile:
@@ -80,8 +79,9 @@ class TextFile:
     def _taken(self, columns: Sequence[str]) -> Iterator[pl.Series]:
         taken: dict[str, list[pl.Series]] = {column: [] for column in columns}
         for frame in self._frames():
+            # Integers take half the memory
             for column, parts in taken.items():
-                parts.append(_compact(frame[column]))
+                parts.append(as_integers(frame[column]))
         if not any(map(len, taken[columns[0]])):
             raise DataError(f"{self.name} holds a header and no row; rows are needed.")
         for column in columns:
@@ -148,14 +148,6 @@ class TextFile:
 
     def _text(self, rows: bytes) -> str:
         return text_of(self._path, rows).replace(_STAND_IN, self.sep)
-
-
-def _compact(texts: pl.Series) -> pl.Series:
-    """Returns integers, which take half the memory, where each text is its own decimal."""
-    if texts.has_nulls() or not texts.str.contains(CANONICAL).all():
-        return texts
-    integers = texts.cast(pl.Int64, strict=False)
-    return texts if integers.has_nulls() else integers
 
 
 def _separator(sep: str | None, first: str) -> str:
