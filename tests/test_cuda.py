@@ -39,6 +39,12 @@ CASES: dict[str, tuple[str, dict[str, Any], str, bool]] = {
     "neumf-logistic-bf16": ("neumf", {**TOWER, "loss": "bce", "precision": "bf16"}, "torch", True),
     "neumf-pretrained": ("neumf", {**TOWER, "loss": "bce", "pretrain": True}, "torch", True),
 }
+# Those whose every draw can be had on the CPU as well.
+ON_BOTH: dict[str, tuple[str, dict[str, Any]]] = {
+    "lightgcn": ("lightgcn", {"epochs": 2, "length_power": 0.3}),
+    "lightgcn-sampled": ("lightgcn", {"epochs": 2, "negatives": 20, "item_power": -0.1, "reg": 0.01}),
+    "lightgcn-bpr": ("lightgcn", {"epochs": 2, "loss": "bpr", "negatives": 2, "cosine": False}),
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +57,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]
         ["g++", "-std=c++20", "-shared", "-fPIC", *include, HERE / "guard.cpp", *linked, "-o", guard], check=True
     )
     environment = os.environ | {"LD_PRELOAD": str(guard), "LD_LIBRARY_PATH": str(folder / "lib")}
-    asked = json.dumps([[name, settings] for name, settings, _, _ in CASES.values()])
+    asked = json.dumps([[case[:2] for case in cases.values()] for cases in (CASES, ON_BOTH)])
     ran = subprocess.run(
         [sys.executable, HERE / "cases.py"], input=asked, env=environment, text=True, capture_output=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    return dict(zip(CASES, json.loads(ran.stdout), strict=True))
+    return dict(zip([*CASES, *ON_BOTH], json.loads(ran.stdout), strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -67,3 +73,9 @@ def test_a_net_trains_there(case: str, report: dict[str, dict[str, Any]]) -> Non
     assert (report[case]["num_replays"][0] > 0) is replayed
     # A rate that is a tensor has seven digits, as in test_recorded_steps_move_as_others_do
     assert report[case]["apart"] < (1e-4 if replayed else 1e-12)
+
+
+@pytest.mark.parametrize("case", ON_BOTH)
+def test_a_net_ends_there_where_it_ends_on_the_cpu(case: str, report: dict[str, dict[str, Any]]) -> None:
+    assert report[case]["engine"] == "torch-graph"
+    assert report[case]["apart"] < 1e-4

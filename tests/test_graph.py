@@ -15,10 +15,11 @@ from neucf.kernels.graph import spread_rows, spread_rows_scipy
 from neucf.models import MODELS, foldin
 from neucf.recommender import to_numpy
 from neucf.training.graph import GraphEngine
-from neucf.training.propagation import Graph
+from neucf.training.propagation import Graph, sparse_half
 
 TRAIN, HELD = planted()
 U, C = TRAIN.num_users, TRAIN.num_items
+CPU = torch.device("cpu")
 
 
 def adjacency(train: Interactions) -> npt.NDArray[np.float64]:
@@ -41,7 +42,7 @@ def mean_map(train: Interactions, layers: int) -> npt.NDArray[np.float64]:
 def engine(**changes: object) -> GraphEngine:
     settings = {
         "dim": 4, "layers": 3, "loss": "softmax", "temperature": 0.5, "cosine": False, "negatives": 40,
-        "batch_size": 10**6, "reg": 0.0, "init_std": 0.3, "seed": 0, "threads": 1,
+        "batch_size": 10**6, "reg": 0.0, "init_std": 0.3, "seed": 0, "threads": 1, "device": CPU,
     }  # fmt: skip
     return GraphEngine(TRAIN, **{**settings, **changes})  # type: ignore[arg-type]
 
@@ -49,8 +50,8 @@ def engine(**changes: object) -> GraphEngine:
 def test_one_layer_by_hand() -> None:
     # u0 - i0, u0 - i1, u1 - i1; i2 and u2 have no edge
     train = Interactions.from_csr(csr_array(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]])))
-    users, items = np.array([[1.0], [2.0], [4.0]], np.float32), np.array([[3.0], [5.0], [7.0]], np.float32)
-    mean_users, mean_items = Graph(train, 1, 1).propagate(users, items)
+    users, items = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[3.0], [5.0], [7.0]])
+    mean_users, mean_items = Graph(train, 1, 1, CPU).propagate(users, items)
     root = np.sqrt(2)
     np.testing.assert_allclose(mean_users[:, 0] * 2, [1 + 3 / root + 5 / 2, 2 + 5 / root, 4], rtol=1e-6)
     np.testing.assert_allclose(mean_items[:, 0] * 2, [3 + 1 / root, 5 + 1 / 2 + 2 / root, 7], rtol=1e-6)
@@ -60,7 +61,7 @@ def test_one_layer_by_hand() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_propagation_is_the_dense_one(layers: int, threads: int) -> None:
     tables = np.random.default_rng(0).standard_normal((U + C, 5)).astype(np.float32)
-    users, items = Graph(TRAIN, layers, threads).propagate(tables[:U], tables[U:])
+    users, items = Graph(TRAIN, layers, threads, CPU).propagate(*torch.from_numpy(tables).split([U, C]))
     expected = mean_map(TRAIN, layers) @ tables
     np.testing.assert_allclose(np.vstack([users, items]), expected, rtol=1e-4, atol=1e-5)
 
@@ -77,6 +78,15 @@ def test_rows_without_numba_are_the_same() -> None:
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
     assert not found[0][:5].any()
     assert found[0][5:40].any(1).all()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_the_product_of_other_devices_is_the_dense_one(side: int) -> None:
+    graph, dense = Graph(TRAIN, 1, 1, CPU), adjacency(TRAIN)
+    dense = dense[U:, :U] if side else dense[:U, U:]
+    half = sparse_half(*graph.sides[side], graph.scales[side], graph.scales[1 - side])
+    table = torch.rand(dense.shape[1], 5)
+    np.testing.assert_allclose(half @ table, dense @ table.numpy(), rtol=1e-5)
 
 
 def dense_loss(users: torch.Tensor, items: torch.Tensor, *, cosine: bool, temperature: float) -> torch.Tensor:
@@ -136,7 +146,7 @@ def test_a_step_descends_bpr() -> None:
 def test_fewer_negatives_estimate_the_same_sum() -> None:
     whole, part = engine(), engine(negatives=10)
     users = part.active
-    tables = [torch.from_numpy(table) for table in part.factors]
+    tables = part.factors
     exact = whole._log_sum(tables[0][users], tables[1], users, 1, 0).exp()
     guesses = [part._log_sum(tables[0][users], tables[1], users, 1, first).exp() for first in range(800)]
     torch.testing.assert_close(torch.stack(guesses).mean(0), exact, rtol=0.03, atol=0.0)

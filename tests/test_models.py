@@ -199,8 +199,14 @@ def test_unknown_names_and_settings_are_refused() -> None:
         MODELS["mf"](dims=3)
     with pytest.raises(ConfigError, match="`dim` of mf"):
         MODELS["mf"](dim=0)
+
+
+@pytest.mark.parametrize("name", ["gmf", "lightgcn", "multi-vae"])
+def test_devices_that_are_absent_or_unknown_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="`device` must exist here"):
-        build("gmf").fit(TRAIN, device="cuda:99")
+        build(name).fit(TRAIN, device="cuda:99")
+    with pytest.raises(ConfigError, match="`device` must be auto, cpu, cuda"):
+        build(name).fit(TRAIN, device="abacus")
 
 
 @pytest.mark.parametrize("metric", ["recall@20", "precision@5", "mrr@10", "map@3"])

@@ -34,9 +34,9 @@ class OnCuda(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> OnCuda:
-        wrapper: OnCuda = Tensor._make_wrapper_subclass(
-            cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=CUDA
-        )
+        # A sparse one has none, and is said to be a dense one; its operations are sparse all the same
+        laid_out = {"strides": held.stride(), "storage_offset": held.storage_offset()} if _is_dense(held) else {}
+        wrapper: OnCuda = Tensor._make_wrapper_subclass(cls, held.shape, **laid_out, dtype=held.dtype, device=CUDA)
         wrapper.held = held
         return wrapper
 
@@ -166,6 +166,10 @@ def pretended() -> Iterator[None]:
 
 def _tensors(values: Any) -> list[Tensor]:
     return [each for each in tree_leaves(values) if isinstance(each, Tensor)]
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided
 
 
 def _memory(tensor: Tensor) -> int:

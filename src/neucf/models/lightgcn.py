@@ -12,12 +12,14 @@ import torch
 from pydantic import Field
 from scipy.sparse import csr_array
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neucf.data.interactions import Interactions
 from neucf.errors import ArtifactError, ConfigError, NotFittedError
 from neucf.kernels.compile import num_threads, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Tunable
+from neucf.models.engine_choice import resolve_device
 from neucf.models.foldin import fold_in
 from neucf.models.mf import MF, MFConfig, MFNet
 from neucf.models.trained import TrainedConfig, TrainedModel
@@ -85,8 +87,8 @@ class LightGCNConfig(TrainedConfig):
 class LightGCN(TrainedModel):
     """LightGCN (He et al. 2020): softmax over the catalogue by default, BPR by `loss=bpr`.
 
-    The processor does the work, whatever `device`. A new user starts with what their items pass on to them, and is
-    then given an embedding of their own by the training loss, all else frozen.
+    A new user starts with what their items pass on to them, and is then given an embedding of their own by the
+    training loss, all else frozen.
     """
 
     name: ClassVar[str] = "lightgcn"
@@ -95,8 +97,8 @@ class LightGCN(TrainedModel):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._embeddings: tuple[Floats, Floats] | None = None
-        self._factors: tuple[Floats, Floats] | None = None
+        self._embeddings: tuple[Tensor, Tensor] | None = None
+        self._factors: tuple[Tensor, Tensor] | None = None
 
     def fit(
         self,
@@ -109,8 +111,7 @@ class LightGCN(TrainedModel):
         monitor: Monitor | None = None,
     ) -> Self:
         """Trains; with `valid` the embeddings of the best epoch are kept and training stops early."""
-        del device
-        config = self.config
+        config, chosen = self.config, resolve_device(device)
         if config.item_power != 0 and config.loss != "softmax":
             raise ConfigError(
                 f"`item_power` weighs items in a softmax; got {config.item_power:g} with loss={config.loss}. "
@@ -124,12 +125,12 @@ class LightGCN(TrainedModel):
                 temperature=temperature_for(config.temperature, train.num_items),
                 cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
                 reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
-                item_power=config.item_power, length_power=config.length_power,
+                device=chosen, item_power=config.item_power, length_power=config.length_power,
             )  # fmt: skip
             self._train, self.engine, self._graph = train, engine.name, engine.graph
-            self._embeddings, self._factors = (engine.users, engine.items), engine.factors
-            self._passed: Floats | None = None
-            self._directions: Floats | None = None
+            self._embeddings, self._factors = engine.tables, engine.factors
+            self._passed: Tensor | None = None
+            self._directions: Tensor | None = None
             self.best_epoch = self.run_epochs(
                 engine, valid, monitor, seed=seed, threads=threads,
                 rate=lambda done: config.lr * max(1 - done / config.epochs, 0.0),
@@ -143,25 +144,24 @@ class LightGCN(TrainedModel):
         By cosines, users' are of length 1 and items' of their length to `length_power`. Training by cosines leaves
         lengths to the graph, which makes the popular long (Wu et al. 2024).
         """
-        if self._factors is None:
-            raise NotFittedError("lightgcn must be fitted before it scores; call `fit` first.")
-        return *self._factors, None
+        users, items = (table.cpu().numpy() for table in self._tables())
+        return users, items, None
 
     def score(self, users: npt.ArrayLike, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns inner products, shapes as in Recommender."""
-        return self._score(self.factors()[0][self._check_users(users)], items)
+        return self._score(self._tables()[0][self._tensor(self._check_users(users))], items)
 
     def score_history(self, histories: csr_array, items: npt.ArrayLike | None = None) -> Tensor:
         """Returns inner products of new users: see `foldin.fold_in`."""
-        self.factors()
-        matrix = csr_array(self._check_histories(histories), dtype=np.float32, copy=True)
-        matrix.data[:] = 1
+        matrix = self._check_histories(histories)
+        starts, liked = (self._tensor(each.astype(np.int64)) for each in (matrix.indptr[:-1], matrix.indices))
+        roots = self._tensor(inverse_roots(np.diff(matrix.indptr)))
         # While training goes on, what items pass on changes with each epoch
         passed = self._pass_items() if self._passed is None else self._passed
-        vectors = inverse_roots(np.diff(matrix.indptr))[:, None] * (matrix @ passed)
+        vectors = roots[:, None] * functional.embedding_bag(liked, passed, starts, mode="sum")
         # By cosines only its direction counts; length 1 is what the steps of fold-in suit
-        start = torch.from_numpy(unit_rows(vectors) if self.config.cosine else vectors)
-        vectors = fold_in(*self._frozen(), matrix, (start,), _POOL, self._log_weights())[0].numpy()
+        start = unit_rows(vectors) if self.config.cosine else vectors
+        vectors = fold_in(*self._frozen(), matrix, (start,), _POOL, self._log_weights())[0]
         return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
 
     def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
@@ -169,22 +169,26 @@ class LightGCN(TrainedModel):
 
         By cosines it is the mean's direction that counts, and the mean of their lengths: means of several are shorter.
         """
-        users, factors, _ = self.factors()
+
+        def mean(rows: Floats) -> Tensor:
+            return torch.from_numpy(weights @ rows).to(table)
+
+        users, table = self._tables()
         assert self._passed is not None
-        placed, factors, passed = copy.copy(self), factors.copy(), self._passed.copy()
-        means = weights @ factors
+        factors, passed = self.factors()[1], self._passed
+        placed, at, means = copy.copy(self), self._tensor(items), mean(factors)
         if self.config.cosine:
-            means = unit_rows(means) * (weights @ np.linalg.norm(factors, axis=1, keepdims=True))
-        factors[items], passed[items] = means, weights @ passed
-        placed._factors, placed._passed = (users, factors), passed
+            means = unit_rows(means) * mean(np.linalg.norm(factors, axis=1, keepdims=True))
+        placed._factors = users, table.index_copy(0, at, means)
+        placed._passed = passed.index_copy(0, at, mean(passed.cpu().numpy()))
         placed._directions = placed._item_directions()
         return placed
 
     def arrays(self) -> Arrays:
         """Returns the embeddings before propagation, of users (U, D) and items (I, D)."""
-        self.factors()
         assert self._embeddings is not None
-        return dict(zip(("user_embeddings", "item_embeddings"), self._embeddings, strict=True))
+        users, items = (table.cpu().numpy() for table in self._embeddings)
+        return {"user_embeddings": users, "item_embeddings": items}
 
     def restore(self, train: Interactions, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Takes the embeddings back, and propagates them."""
@@ -195,8 +199,9 @@ class LightGCN(TrainedModel):
         received = {name: array.shape for name, array in arrays.items()}
         if shapes != received:
             raise ArtifactError(f"lightgcn needs arrays of shapes {shapes}; the run holds {received}.")
-        users, items = (np.array(arrays[name], np.float32) for name in shapes)
-        self._train, self._embeddings, self._graph = train, (users, items), Graph(train, self.config.layers, 1)
+        users, items = (torch.from_numpy(np.array(arrays[name], np.float32)) for name in shapes)
+        self._train, self._embeddings = train, (users, items)
+        self._graph = Graph(train, self.config.layers, 1, users.device)
         propagated = self._graph.propagate(users, items)
         self._factors = scoring_factors(*propagated, self.config.cosine, self.config.length_power)
         self._passed, self._directions = self._pass_items(), self._item_directions()
@@ -209,27 +214,37 @@ class LightGCN(TrainedModel):
         config = MF(**settings, negatives=own.negatives or 1).config
         net = MFNet(1, 1, config, torch.Generator())
         items = self._item_directions() if self._directions is None else self._directions
-        net.item_embedding = nn.Embedding.from_pretrained(torch.from_numpy(items))
-        return net, config
+        net.item_embedding = nn.Embedding.from_pretrained(items)
+        return net.to(items.device), config
 
-    def _item_directions(self) -> Floats:
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        """Returns `factors` on the device."""
+        if self._factors is None:
+            raise NotFittedError("lightgcn must be fitted before it scores; call `fit` first.")
+        return self._factors
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._tables()[0].device)
+
+    def _item_directions(self) -> Tensor:
         """Returns what training takes for items (I, D): by cosines their factors at length 1."""
-        items = self.factors()[1]
+        items = self._tables()[1]
         return unit_rows(items) if self.config.cosine and self.config.length_power else items
 
     def _log_weights(self) -> Tensor | None:
-        return item_log_weights(self.train, self.config.item_power, torch.device("cpu"))
+        return item_log_weights(self.train, self.config.item_power, self._tables()[0].device)
 
-    def _pass_items(self) -> Floats:
+    def _pass_items(self) -> Tensor:
         """Returns what each item adds to a new neighbour (I, D): its layers 0..K-1 over K + 1 and its root degree."""
         assert self._embeddings is not None
         layers = self.config.layers
         mean = self._graph.propagate(*self._embeddings, layers - 1)[1]
-        return mean * (self._graph.scales[1] * np.float32(layers / (layers + 1)))[:, None]
+        scales = self._tensor(self._graph.scales[1] * np.float32(layers / (layers + 1)))
+        return mean * scales.unsqueeze(-1)
 
-    def _score(self, vectors: Floats, items: npt.ArrayLike | None) -> Tensor:
-        left, table = torch.from_numpy(vectors), torch.from_numpy(self.factors()[1])
+    def _score(self, vectors: Tensor, items: npt.ArrayLike | None) -> Tensor:
+        table = self._tables()[1]
         if items is None:
-            return left @ table.T
-        chosen = table[torch.from_numpy(self._check_items(items))]
-        return left @ chosen.T if chosen.ndim == 2 else (chosen @ left.unsqueeze(-1)).squeeze(-1)
+            return vectors @ table.T
+        chosen = table[self._tensor(self._check_items(items))]
+        return vectors @ chosen.T if chosen.ndim == 2 else (chosen @ vectors.unsqueeze(-1)).squeeze(-1)

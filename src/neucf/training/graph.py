@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -49,7 +50,8 @@ class GraphEngine:
     """Trains the embeddings of layer 0 by Adam, on batches of users with all of their positives.
 
     A batch costs one propagation there and one back, whatever its size, so batches are large. By the softmax loss all
-    users of a batch share negatives, and all positives of a user share the sum over them.
+    users of a batch share negatives, and all positives of a user share the sum over them. What a step works on lies on
+    the device; who is in a batch is looked up by the CPU.
 
     Args:
         train: The training interactions.
@@ -63,46 +65,44 @@ class GraphEngine:
         reg: L2 strength on the embeddings of layer 0, by how often positives and negatives meet them.
         init_std: Deviation of the initial embeddings.
         seed: Draws these, and keys order and negatives.
-        threads: Threads that share the graph's rows.
+        threads: Threads that share the graph's rows on the CPU.
+        device: Where the tables and the graph lie.
         item_power: Exponent of its train positives by which an item weighs in the softmax.
         length_power: Exponent of an item's length in `factors`, where training goes by cosines.
 
     Attributes:
-        users: (U, D) of layer 0.
-        items: (I, D) of layer 0.
+        name: What propagates.
+        tables: (U, D) and (I, D) of layer 0.
         factors: (U, D) and (I, D) as propagated after the last epoch, which scores are products of.
     """
-
-    name = "compiled-graph" if COMPILED else "scipy-graph"
 
     def __init__(
         self, train: Interactions, *, dim: int, layers: int, loss: LossName, temperature: float, cosine: bool,
         negatives: int, batch_size: int, reg: float, init_std: float, seed: int, threads: int,
-        item_power: float = 0.0, length_power: float = 0.0,
+        device: torch.device, item_power: float = 0.0, length_power: float = 0.0,
     ) -> None:  # fmt: skip
+        self.name = "torch-graph" if device.type != "cpu" else "compiled-graph" if COMPILED else "scipy-graph"
+        # On the CPU, so that a seed starts alike everywhere
         generator = torch.Generator().manual_seed(seed)
-        tables = [
-            torch.empty(rows, dim).normal_(0.0, init_std, generator=generator)
+        users, items = (
+            torch.empty(rows, dim).normal_(0.0, init_std, generator=generator).to(device)
             for rows in (train.num_users, train.num_items)
-        ]
-        self.users, self.items = (table.numpy() for table in tables)
-        self.graph = Graph(train, layers, threads)
-        self.factors = (np.empty_like(self.users), np.empty_like(self.items))
+        )
+        self.tables, self.device = (users, items), device
+        self.graph = Graph(train, layers, threads, device)
+        self.factors = (torch.empty_like(users), torch.empty_like(items))
         self.loss_name, self.loss, self.temperature = loss, make_loss(loss, temperature), temperature
         self.cosine, self.length_power, self.batch_size, self.seed = cosine, length_power, batch_size, seed
         self.whole = loss == "softmax" and negatives == 0
         self.num_negatives = min(negatives or train.num_items, train.num_items) if loss == "softmax" else negatives or 1
-        self.log_weights = item_log_weights(train, item_power, torch.device("cpu"))
-        self.dtype = catalogue_dtype("auto", torch.device("cpu"))
-        self.sampler = NegativeSampler(
-            train, "uniform", self.num_negatives, power=0.0, seed=seed, device=torch.device("cpu")
-        )
+        self.log_weights = item_log_weights(train, item_power, device)
+        self.dtype = catalogue_dtype("auto", device)
+        self.sampler = NegativeSampler(train, "uniform", self.num_negatives, power=0.0, seed=seed, device=device)
         self.num_positives = len(self.sampler.eligible)
         counts = np.diff(self.graph.sides[0][0])
         self.active = np.flatnonzero((counts > 0) & ~self.sampler.is_full)
-        self.penalties = [torch.from_numpy(each) for each in self._penalties(train, reg)]
-        self.tables = tables
-        self.adam = torch.optim.Adam(tables, fused=True)
+        self.penalties = [self._tensor(each) for each in self._penalties(train, reg)]
+        self.adam = torch.optim.Adam(self.tables, fused=True)
         self.refresh()
 
     @property
@@ -129,13 +129,12 @@ class GraphEngine:
 
     def step(self, batch: UserBatch, epoch: int, first: int, lr: float) -> float:
         """Takes one step; returns the batch's loss before it, penalties excluded."""
-        factors = [torch.from_numpy(table).requires_grad_() for table in self.graph.propagate(self.users, self.items)]
-        loss = self._loss(factors[0], factors[1], batch, epoch, first)
-        slopes = [slope.numpy() for slope in torch.autograd.grad(loss, factors)]
-        for table, penalty, slope in zip(
-            self.tables, self.penalties, self.graph.propagate(slopes[0], slopes[1]), strict=True
-        ):
-            table.grad = torch.from_numpy(slope).addcmul_(table, penalty)
+        users, items = (table.requires_grad_() for table in self.graph.propagate(*self.tables))
+        loss = self._loss(users, items, batch, epoch, first)
+        of_users, of_items = torch.autograd.grad(loss, (users, items))
+        slopes = self.graph.propagate(of_users, of_items)
+        for table, penalty, slope in zip(self.tables, self.penalties, slopes, strict=True):
+            table.grad = slope.addcmul_(table, penalty)
         set_rate([self.adam], lr)
         self.adam.step()
         return float(loss.detach())
@@ -149,18 +148,17 @@ class GraphEngine:
         rows, items = rows[order], valid.items[kept][order].astype(np.int64)
         total = 0.0
         with torch.no_grad():
-            tables = [torch.from_numpy(table) for table in self.factors]
             for start in range(0, len(users), _VALID_USERS):
                 first, last = np.searchsorted(rows, [start, start + _VALID_USERS])
                 batch = UserBatch(users[start : start + _VALID_USERS], rows[first:last] - start, items[first:last])
-                total += float(self._loss(tables[0], tables[1], batch, 0, int(first))) * len(batch.items)
+                total += float(self._loss(*self.factors, batch, 0, int(first))) * len(batch.items)
         return total / max(len(items), 1)
 
     def refresh(self) -> None:
         """Propagates the embeddings as they are now into `factors`."""
-        propagated = self.graph.propagate(self.users, self.items)
+        propagated = self.graph.propagate(*self.tables)
         for table, rows in zip(self.factors, scoring_factors(*propagated, self.cosine, self.length_power), strict=True):
-            table[:] = rows
+            table.copy_(rows)
 
     def state(self) -> State:
         """Returns copies of the embeddings and of Adam's moments."""
@@ -188,28 +186,27 @@ class GraphEngine:
 
     def _loss(self, users: Tensor, items: Tensor, batch: UserBatch, epoch: int, first: int) -> Tensor:
         """Returns the mean loss of a batch's positives, by propagated embeddings (U, D) and (I, D)."""
-        # (B, D), (P, D)
-        own = self._rows(users, batch.users)
-        rows = torch.from_numpy(batch.rows)
+        # (B, D), (P,)
+        own = self._rows(users, self._tensor(batch.users))
+        rows, positives = self._tensor(batch.rows), self._tensor(batch.items)
         if self.whole:
             table = functional.normalize(items, dim=-1) if self.cosine else items
-            positives = torch.from_numpy(batch.items)
             return product_softmax(
                 own, table, rows, positives,
                 temperature=self.temperature, dtype=self.dtype, log_weights=self.log_weights,
             )  # fmt: skip
+        # (P, D)
         pairs = functional.embedding(rows, own)
-        positive = (pairs * self._rows(items, batch.items)).sum(-1)
+        positive = (pairs * self._rows(items, positives)).sum(-1)
         if self.loss_name == "softmax":
             if self.log_weights is not None:
-                positive = positive + self.temperature * self.log_weights[torch.from_numpy(batch.items)]
+                positive = positive + self.temperature * self.log_weights[positives]
             rest = self._log_sum(own, items, batch.users, epoch, first)
             # The log of the sum over all negatives, as the logit of a single one
             negative = functional.embedding(rows, rest.unsqueeze(-1)) * self.temperature
         else:
-            each = torch.from_numpy(batch.users[batch.rows])
-            drawn = self.sampler.draw(each, torch.from_numpy(batch.items), epoch, first).items
-            negative = (pairs.unsqueeze(1) * self._rows(items, drawn.numpy())).sum(-1)
+            drawn = self.sampler.draw(self._tensor(batch.users[batch.rows]), positives, epoch, first).items
+            negative = (pairs.unsqueeze(1) * self._rows(items, drawn)).sum(-1)
         loss: Tensor = self.loss(positive, negative)
         return loss
 
@@ -220,20 +217,24 @@ class GraphEngine:
         """
         rng = np.random.default_rng([self.seed, epoch, first])
         drawn = rng.choice(len(items), self.num_negatives, replace=False, shuffle=False)
-        logits = own @ self._rows(items, drawn).T / self.temperature
+        chosen = self._tensor(drawn)
+        logits = own @ self._rows(items, chosen).T / self.temperature
         if self.log_weights is not None:
-            logits = logits + self.log_weights[torch.from_numpy(drawn)]
+            logits = logits + self.log_weights[chosen]
         place = np.full(len(items), -1)
         place[drawn] = np.arange(len(drawn))
         rows, known = self._known(users)
         hit = place[known] >= 0
-        mask = torch.zeros(logits.shape, dtype=torch.bool)
-        mask[torch.from_numpy(rows[hit]), torch.from_numpy(place[known[hit]])] = True
+        mask = torch.zeros(logits.shape, dtype=torch.bool, device=self.device)
+        mask[self._tensor(rows[hit]), self._tensor(place[known[hit]])] = True
         sums: Tensor = logits.masked_fill(mask, _MASKED).logsumexp(-1)
         return sums - float(np.log(len(drawn) / len(items)))
 
-    def _rows(self, table: Tensor, chosen: Ints) -> Tensor:
-        rows: Tensor = functional.embedding(torch.from_numpy(chosen), table)
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+    def _rows(self, table: Tensor, chosen: Tensor) -> Tensor:
+        rows: Tensor = functional.embedding(chosen, table)
         return functional.normalize(rows, dim=-1) if self.cosine else rows
 
     def _penalties(self, train: Interactions, reg: float) -> Iterator[Floats]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy.sparse import csr_array
+from torch import Tensor
 
 from neucf.data.interactions import Interactions
 from neucf.kernels.compile import spread
@@ -25,18 +28,25 @@ class Graph:
     Args:
         train: The training interactions; each counts as 1.
         layers: K.
-        threads: Threads that share the rows; they change no bit.
+        threads: Threads that share the rows on the CPU; they change no bit.
+        device: Where the tables lie. Compiled code goes through the CPU's, torch's sparse product through others.
     """
 
-    def __init__(self, train: Interactions, layers: int, threads: int) -> None:
+    def __init__(self, train: Interactions, layers: int, threads: int, device: torch.device) -> None:
         matrix = train.csr()
         self.layers, self.threads = layers, threads
         self.sides = [_half(matrix), _half(csr_array(matrix.T))]
         # 1 / root of the degree, users (U,) and items (I,), 0 where there is no edge
         self.scales = [inverse_roots(np.diff(indptr)) for indptr, _ in self.sides]
         self._blocks = [row_blocks(np.diff(indptr) + 1, _BLOCKS) for indptr, _ in self.sides]
+        self._matrices = None
+        if device.type != "cpu":
+            # (U, I) and (I, U)
+            self._matrices = [
+                sparse_half(*self.sides[side], self.scales[side], self.scales[1 - side]).to(device) for side in (0, 1)
+            ]
 
-    def propagate(self, users: Floats, items: Floats, layers: int | None = None) -> tuple[Floats, Floats]:
+    def propagate(self, users: Tensor, items: Tensor, layers: int | None = None) -> tuple[Tensor, Tensor]:
         """Returns the mean over layers 0..K of the embeddings, (U, D) and (I, D).
 
             p_u^(k+1) = sum_i q_i^(k) / sqrt(|N_u| |N_i|), and the same the other way (He et al. 2020, eq. 3, 4, 8)
@@ -45,17 +55,18 @@ class Graph:
         through it by the map itself.
         """
         count = self.layers if layers is None else layers
-        means = [users.copy(), items.copy()]
+        tables = [_array(users), _array(items)]
+        sums = tables
         for _ in range(count):
-            users, items = self._half_layer(0, items), self._half_layer(1, users)
-            means[0] += users
-            means[1] += items
-        for mean in means:
-            mean /= np.float32(count + 1)
-        return means[0], means[1]
+            tables = [self._half_layer(0, tables[1]), self._half_layer(1, tables[0])]
+            sums = [total + layer for total, layer in zip(sums, tables, strict=True)]
+        mean_users, mean_items = (torch.as_tensor(total / (count + 1)) for total in sums)
+        return mean_users, mean_items
 
-    def _half_layer(self, side: int, table: Floats) -> Floats:
+    def _half_layer(self, side: int, table: Any) -> Any:
         """Returns the next layer of users (side 0) or items (side 1), from the table of the other side."""
+        if self._matrices is not None:
+            return self._matrices[side] @ table
         indptr, indices = self.sides[side]
         out = np.empty((len(indptr) - 1, table.shape[1]), np.float32)
 
@@ -68,6 +79,18 @@ class Graph:
         return out
 
 
+def sparse_half(indptr: Ints, indices: npt.NDArray[np.int32], left: Floats, right: Floats) -> Tensor:
+    """Returns the sparse matrix (R, C) that a half layer multiplies by: left (R,) times right (C,) where edges are."""
+    values = np.repeat(left, np.diff(indptr)) * right[indices]
+    starts, columns = torch.from_numpy(indptr), torch.from_numpy(indices.astype(np.int64))
+    with warnings.catch_warnings():
+        # Torch calls all CSR a beta
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(
+            starts, columns, torch.from_numpy(values), (len(left), len(right)), check_invariants=False
+        )
+
+
 def inverse_roots(degrees: npt.NDArray[Any]) -> Floats:
     """Returns 1 / sqrt of degrees (R,), and 0 where they are."""
     roots = np.zeros(len(degrees), np.float32)
@@ -75,19 +98,29 @@ def inverse_roots(degrees: npt.NDArray[Any]) -> Floats:
     return roots
 
 
-def unit_rows(table: Floats, power: float = 0.0) -> Floats:
+def unit_rows(table: Tensor, power: float = 0.0) -> Tensor:
     """Returns rows (R, D) of length 1, as torch's `normalize` has them; or of their length to a power."""
-    lengths: Floats = np.maximum(np.linalg.norm(table, axis=1, keepdims=True), np.float32(1e-12))
-    rows = table / lengths
-    return rows * lengths ** np.float32(power) if power else rows
+    rows = _array(table)
+    norm = np.linalg.norm if isinstance(rows, np.ndarray) else torch.linalg.norm
+    lengths = norm(rows, None, 1, True).clip(1e-12)
+    rows = rows / lengths
+    return torch.as_tensor(rows * lengths**power if power else rows)
 
 
-def scoring_factors(users: Floats, items: Floats, cosine: bool, length_power: float) -> tuple[Floats, Floats]:
+def scoring_factors(users: Tensor, items: Tensor, cosine: bool, length_power: float) -> tuple[Tensor, Tensor]:
     """Returns what scores are products of, from propagated embeddings (U, D) and (I, D).
 
     These themselves; by cosines, users at length 1 and items at their length to `length_power`.
     """
     return (unit_rows(users), unit_rows(items, length_power)) if cosine else (users, items)
+
+
+def _array(table: Tensor) -> Any:
+    """Returns the CPU's tables as numpy's, others as they are.
+
+    Torch's threads would spin beside those that share half layers, and what was measured on the CPU numpy rounded.
+    """
+    return table.numpy() if table.device.type == "cpu" else table
 
 
 def _half(matrix: csr_array) -> tuple[Ints, npt.NDArray[np.int32]]:
