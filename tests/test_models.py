@@ -182,6 +182,9 @@ def test_unknown_ids_and_too_large_k_are_refused(fitted: Model) -> None:
         fitted.score(np.array([60]))
     with pytest.raises(DataError, match=r"0\.\.39"):
         fitted.score(np.array([0]), np.array([40]))
+    for rows in (1, 3):
+        with pytest.raises(DataError, match=rf"a row for each of the 2 people .* got {rows} rows"):
+            fitted.score(np.array([0, 1]), np.zeros((rows, 4), np.int64))
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -154,8 +154,15 @@ class Model(ABC):
     def _check_users(self, users: npt.ArrayLike) -> npt.NDArray[np.int64]:
         return check_indices("users", users, len(self.user_ids))
 
-    def _check_items(self, items: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        return check_indices("items", items, len(self.item_ids), dims=(1, 2))
+    def _check_items(self, items: npt.ArrayLike, num_rows: int) -> npt.NDArray[np.int64]:
+        """Returns items (C,) for everybody, or (B, C) for each of `num_rows` people."""
+        checked = check_indices("items", items, len(self.item_ids), dims=(1, 2))
+        if checked.ndim == 2 and len(checked) != num_rows:
+            raise DataError(
+                f"`items` must have a row for each of the {num_rows} people scored where it is 2-d; got {len(checked)}"
+                " rows. Give a row each, or one list (C,) for all."
+            )
+        return checked
 
     def _check_histories(self, histories: csr_array) -> csr_array:
         return check_histories(histories, len(self.item_ids))

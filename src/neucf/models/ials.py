@@ -20,6 +20,7 @@ from neucf.kernels.als import solve
 from neucf.kernels.compile import num_threads, torch_threads
 from neucf.models.base import Arrays
 from neucf.models.config import Tunable
+from neucf.models.products import products
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.als import AlsEngine, Floats, frequency_scaled, gram_basis, row_sums
@@ -202,8 +203,5 @@ class IALS(TrainedModel):
         return self.config.alpha0 or max(_UNOBSERVED * mean * train.density, 1e-9)
 
     def _score(self, vectors: Floats, items: npt.ArrayLike | None) -> Tensor:
-        left, table = torch.from_numpy(vectors), torch.from_numpy(self.factors()[1])
-        if items is None:
-            return left @ table.T
-        chosen = table[torch.from_numpy(self._check_items(items))]
-        return left @ chosen.T if chosen.ndim == 2 else (chosen @ left.unsqueeze(-1)).squeeze(-1)
+        chosen = None if items is None else torch.from_numpy(self._check_items(items, len(vectors)))
+        return products(torch.from_numpy(vectors), torch.from_numpy(self.factors()[1]), chosen)

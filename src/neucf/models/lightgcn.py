@@ -22,6 +22,7 @@ from neucf.models.config import Tunable
 from neucf.models.engine_choice import resolve_device
 from neucf.models.foldin import fold_in
 from neucf.models.mf import MF, MFConfig, MFNet
+from neucf.models.products import products
 from neucf.models.trained import TrainedConfig, TrainedModel
 from neucf.recommender import Monitor
 from neucf.training.catalogue_loss import TEMPERATURES, item_log_weights, temperature_for
@@ -243,8 +244,5 @@ class LightGCN(TrainedModel):
         return mean * scales.unsqueeze(-1)
 
     def _score(self, vectors: Tensor, items: npt.ArrayLike | None) -> Tensor:
-        table = self._tables()[1]
-        if items is None:
-            return vectors @ table.T
-        chosen = table[self._tensor(self._check_items(items))]
-        return vectors @ chosen.T if chosen.ndim == 2 else (chosen @ vectors.unsqueeze(-1)).squeeze(-1)
+        chosen = None if items is None else self._tensor(self._check_items(items, len(vectors)))
+        return products(vectors, self._tables()[1], chosen)

@@ -48,7 +48,7 @@ class Linear(Model):
     def _pick(self, rows: csr_array, items: npt.ArrayLike | None) -> Scores:
         if items is None:
             return self._map(rows)
-        chosen = self._check_items(items)
+        chosen = self._check_items(items, rows.shape[0])
         picked = np.empty((rows.shape[0], chosen.shape[-1]), np.float32)
         step = max(1, _TILE_SCORES // max(1, self.train.num_items))
         for first in range(0, len(picked), step):

@@ -132,7 +132,7 @@ class MultiVAE(TrainedModel):
         hidden = self.net.decode(self.net.encode(*known)[0])
         if items is None:
             return torch.addmm(bias, hidden, table.T)
-        chosen = torch.from_numpy(self._check_items(items)).to(table.device)
+        chosen = torch.from_numpy(self._check_items(items, len(hidden))).to(table.device)
         if chosen.ndim == 1:
             return torch.addmm(bias[chosen], hidden, table[chosen].T)
         return (table[chosen] @ hidden.unsqueeze(-1)).squeeze(-1) + bias[chosen]

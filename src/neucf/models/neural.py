@@ -169,7 +169,7 @@ class NeuralModel(TrainedModel):
     def _score(self, vectors: tuple[Tensor, ...], items: npt.ArrayLike | None) -> Tensor:
         if items is None:
             return self.net.grid(vectors, torch.arange(len(self.item_ids), device=vectors[0].device))
-        chosen = self._tensor(self._check_items(items))
+        chosen = self._tensor(self._check_items(items, len(vectors[0])))
         if chosen.ndim == 1:
             return self.net.grid(vectors, chosen)
         return self.net.logits(tuple(vector.unsqueeze(1) for vector in vectors), chosen)

@@ -66,5 +66,5 @@ class Popularity(Model):
     def _rows(self, num_rows: int, items: npt.ArrayLike | None) -> npt.NDArray[np.float32]:
         if items is None:
             return np.broadcast_to(self._counts, (num_rows, len(self._counts)))
-        chosen = self._counts[self._check_items(items)]
+        chosen = self._counts[self._check_items(items, num_rows)]
         return np.broadcast_to(chosen, (num_rows, chosen.shape[-1]))

@@ -132,9 +132,9 @@ class GraphEngine:
         users, items = (table.requires_grad_() for table in self.graph.propagate(*self.tables))
         loss = self._loss(users, items, batch, epoch, first)
         of_users, of_items = torch.autograd.grad(loss, (users, items))
-        slopes = self.graph.propagate(of_users, of_items)
-        for table, penalty, slope in zip(self.tables, self.penalties, slopes, strict=True):
-            table.grad = slope.addcmul_(table, penalty)
+        gradients = self.graph.propagate(of_users, of_items)
+        for table, penalty, gradient in zip(self.tables, self.penalties, gradients, strict=True):
+            table.grad = gradient.addcmul_(table, penalty)
         set_rate([self.adam], lr)
         self.adam.step()
         return float(loss.detach())
@@ -241,8 +241,8 @@ class GraphEngine:
         """Yields the L2 strength of each row, users (U, 1) and items (I, 1), in expectation over batches."""
         user, positive, negative = penalty_shares(self.loss_name, 1, self.num_negatives)
         size = max(len(train), 1)
-        of_user = user * np.bincount(train.users, minlength=train.num_users) / size
-        of_item = positive * np.bincount(train.items, minlength=train.num_items) / size
+        of_user = user * train.user_counts() / size
+        of_item = positive * train.item_counts() / size
         of_item += negative * self.num_negatives / max(train.num_items, 1)
         for share in (of_user, of_item):
             yield (reg * share[:, None]).astype(np.float32)
