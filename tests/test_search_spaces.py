@@ -9,6 +9,7 @@ from pydantic import Field
 
 from neucf.models import MODELS
 from neucf.models.config import Config, Tunable, search_space, tunables
+from neucf.models.lightgcn import LightGCNConfig
 
 TUNABLES = [(model, key, tunable) for model in MODELS for key, tunable in tunables(MODELS[model].config_class).items()]
 each_tunable = pytest.mark.parametrize(("model", "key", "tunable"), TUNABLES, ids=[f"{m}-{k}" for m, k, _ in TUNABLES])
@@ -51,13 +52,13 @@ def test_ranges_are_ranges_and_choices_are_choices(model: str, key: str, tunable
 
 
 @each_tunable
-def test_a_condition_names_a_field_without_one_and_values_it_takes(model: str, key: str, tunable: Tunable) -> None:
+def test_a_condition_names_a_field_before_it_and_values_it_takes(model: str, key: str, tunable: Tunable) -> None:
     if not tunable.when:
         return
     field, *values = tunable.when
+    looked_for = list(tunables(MODELS[model].config_class))
     assert field != key
-    other = tunables(MODELS[model].config_class).get(field)
-    assert other is None or not other.when
+    assert field not in looked_for or looked_for.index(field) < looked_for.index(key)
     assert values
     for value in values:
         assert getattr(MODELS[model](**{field: value}).config, field) == value
@@ -91,6 +92,16 @@ def test_what_was_given_or_has_no_effect_is_left_alone_and_conditions_come_last(
     assert not depth.matters(_Parent(), {})
     assert depth.matters(_Parent(), {"kind": "b"})
     assert not depth.matters(_Parent(kind="b"), {"kind": "a"})
+
+
+def test_a_condition_may_have_one_of_its_own() -> None:
+    length = tunables(LightGCNConfig)["length_power"]
+    assert length.matters(LightGCNConfig(), {"cosine": True})
+    assert not length.matters(LightGCNConfig(), {"cosine": False})
+    assert not length.matters(LightGCNConfig(loss="bpr"), {})
+    assert {"cosine", "length_power"} <= set(search_space(LightGCNConfig()))
+    assert not {"cosine", "length_power"} & set(search_space(LightGCNConfig(loss="bpr")))
+    assert "length_power" not in search_space(LightGCNConfig(cosine=False))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class Tunable:
         high: The greatest value.
         log: Whether to look evenly on a logarithmic scale.
         choices: The values of what has no order.
-        when: A field without a condition of its own, and its values at which this one has any effect.
+        when: A field that stands before this one, and its values at which this one has any effect.
     """
 
     low: float | None = None
@@ -53,7 +53,10 @@ class Tunable:
         if not self.when:
             return True
         field, *values = self.when
-        return drawn.get(field, getattr(config, field)) in values
+        if drawn.get(field, getattr(config, field)) not in values:
+            return False
+        condition = tunables(type(config)).get(field)
+        return condition is None or condition.matters(config, drawn)
 
 
 def as_typed(value: Any) -> Any:
@@ -72,11 +75,13 @@ def tunables(config_class: type[Config]) -> dict[str, Tunable]:
 
 def search_space(config: Config) -> dict[str, Tunable]:
     """Returns what is looked for around a config: all that was not given when it was built, conditions last."""
-    found = {name: each for name, each in tunables(type(config)).items() if name not in config.model_fields_set}
-    possible = {
-        name: each for name, each in found.items() if not each.when or each.when[0] in found or each.matters(config, {})
-    }
-    return dict(sorted(possible.items(), key=lambda pair: bool(pair[1].when)))
+    free = {name: each for name, each in tunables(type(config)).items() if name not in config.model_fields_set}
+
+    def possible(name: str) -> bool:
+        each = free.get(name)
+        return each is not None and (each.matters(config, {}) or (bool(each.when) and possible(each.when[0])))
+
+    return {name: free[name] for name in sorted(filter(possible, free), key=lambda name: bool(free[name].when))}
 
 
 def build_config(config_class: type[Config], model: str, settings: Mapping[str, Any]) -> Config:

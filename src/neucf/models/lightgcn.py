@@ -49,11 +49,11 @@ class LightGCNConfig(TrainedConfig):
         description="Divides the logits of the softmax loss; 0 goes by the catalogue's size, 1.66 / I^0.286.",
     )
     cosine: Annotated[bool, Tunable(choices=(False, True), when=("loss", "softmax"))] = Field(
-        True, description="Whether logits are cosines, as suits a softmax loss."
+        True, description="Whether products are cosines, with the softmax loss; with others they are not."
     )
     # The best on validation was .1 to .25 on gowalla and the lecture's split, where .2 gains 1 %, and 0 on ml-100k,
     # where it loses .7 %; where validation is the end of each history, more is gained: docs/results.md.
-    length_power: Annotated[float, Tunable(0.0, 0.5, when=("loss", "softmax"))] = Field(
+    length_power: Annotated[float, Tunable(0.0, 0.5, when=("cosine", True))] = Field(
         0.2,
         ge=-2,
         le=2,
@@ -83,6 +83,11 @@ class LightGCNConfig(TrainedConfig):
     # The wider, the fewer it takes: D = 128 and 20 epochs cost the same and are 2 % worse on gowalla.
     epochs: Annotated[int, Tunable(8, 64, log=True)] = Field(10, ge=1, description="Horizon of the schedule.")
     eval_every: int = Field(2, ge=1, description="Epochs between two evaluations on validation.")
+
+    @property
+    def by_cosine(self) -> bool:
+        """Whether products are cosines."""
+        return self.cosine and self.loss == "softmax"
 
 
 class LightGCN(TrainedModel):
@@ -124,9 +129,10 @@ class LightGCN(TrainedModel):
             engine = GraphEngine(
                 train, dim=config.dim, layers=config.layers, loss=config.loss,
                 temperature=temperature_for(config.temperature, train.num_items),
-                cosine=config.cosine, negatives=config.negatives, batch_size=config.batch_size or len(train) // 40 + 1,
-                reg=config.reg, init_std=config.init_std, seed=seed, threads=count,
-                device=chosen, item_power=config.item_power, length_power=config.length_power,
+                cosine=config.by_cosine, negatives=config.negatives,
+                batch_size=config.batch_size or len(train) // 40 + 1,
+                reg=config.reg, init_std=config.init_std, seed=seed, threads=count, device=chosen,
+                item_power=config.item_power, length_power=config.length_power,
             )  # fmt: skip
             self._train, self.engine, self._graph = train, engine.name, engine.graph
             self._embeddings, self._factors = engine.tables, engine.factors
@@ -161,9 +167,9 @@ class LightGCN(TrainedModel):
         passed = self._pass_items() if self._passed is None else self._passed
         vectors = roots[:, None] * functional.embedding_bag(liked, passed, starts, mode="sum")
         # By cosines only its direction counts; length 1 is what the steps of fold-in suit
-        start = unit_rows(vectors) if self.config.cosine else vectors
+        start = unit_rows(vectors) if self.config.by_cosine else vectors
         vectors = fold_in(*self._frozen(), matrix, (start,), _POOL, self._log_weights())[0]
-        return self._score(unit_rows(vectors) if self.config.cosine else vectors, items)
+        return self._score(unit_rows(vectors) if self.config.by_cosine else vectors, items)
 
     def placed(self, items: npt.NDArray[np.int64], weights: csr_array) -> Self:
         """Returns a copy in which items (C,) have the mean factors, by weights (C, I), of others.
@@ -178,7 +184,7 @@ class LightGCN(TrainedModel):
         assert self._passed is not None
         factors, passed = self.factors()[1], self._passed
         placed, at, means = copy.copy(self), self._tensor(items), mean(factors)
-        if self.config.cosine:
+        if self.config.by_cosine:
             means = unit_rows(means) * mean(np.linalg.norm(factors, axis=1, keepdims=True))
         placed._factors = users, table.index_copy(0, at, means)
         placed._passed = passed.index_copy(0, at, mean(passed.cpu().numpy()))
@@ -204,7 +210,7 @@ class LightGCN(TrainedModel):
         self._train, self._embeddings = train, (users, items)
         self._graph = Graph(train, self.config.layers, 1, users.device)
         propagated = self._graph.propagate(users, items)
-        self._factors = scoring_factors(*propagated, self.config.cosine, self.config.length_power)
+        self._factors = scoring_factors(*propagated, self.config.by_cosine, self.config.length_power)
         self._passed, self._directions = self._pass_items(), self._item_directions()
         return self
 
@@ -230,7 +236,7 @@ class LightGCN(TrainedModel):
     def _item_directions(self) -> Tensor:
         """Returns what training takes for items (I, D): by cosines their factors at length 1."""
         items = self._tables()[1]
-        return unit_rows(items) if self.config.cosine and self.config.length_power else items
+        return unit_rows(items) if self.config.by_cosine and self.config.length_power else items
 
     def _log_weights(self) -> Tensor | None:
         return item_log_weights(self.train, self.config.item_power, self._tables()[0].device)
