@@ -1,4 +1,4 @@
-"""Full-ranking evaluation and batch recommendation beside RecBole's, Cornac's and implicit's, by the same factors.
+"""Full-ranking evaluation and batch recommendation beside five other libraries', by the same factors.
 
     python benchmarks/ranking_peers.py           # everything, minutes
     python benchmarks/ranking_peers.py --small   # fewer users: does it run?
@@ -69,25 +69,37 @@ def row(who: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {"who": who, "error": str(error)}
 
 
+def lenskit_rows(ask: Callable[..., dict[str, Any]], threads: int) -> list[dict[str, Any]]:
+    """Returns LensKit's rows: in one process, and in the several that it starts anew in each call by default."""
+    # One thread of BLAS is LensKit's default too, where its own threads take all cores.
+    return [
+        row(f"LensKit 2025.8.1, processes: {number}", partial(ask, "lenskit", blas_threads=1, processes=number))
+        for number in sorted({1, threads})
+    ]
+
+
 def against_evaluations(data: Split, threads: int, times: int) -> list[dict[str, Any]]:
-    """Times evaluations of mf, ours, RecBole's and Cornac's."""
+    """Times evaluations of mf, ours and those of the peers that have one."""
     model: Any = MODELS["mf"](dim=64, epochs=10).fit(data.train, device="cpu", threads=threads)
     users, items, _ = model.factors()
     arrays = {"users": users, "items": items}
     arrays |= {part: pairs(getattr(data, part)) for part in ("train", "valid", "test")}
 
-    def ask(peer: str, **settings: Any) -> dict[str, Any]:
-        asked = {"times": times} | settings
-        return rank_by_peer(peer, arrays, asked, threads=threads, blas_threads=threads)[0]
+    def ask(peer: str, blas_threads: int = threads, **settings: Any) -> dict[str, Any]:
+        asked = {"k": K, "times": times} | settings
+        return rank_by_peer(peer, arrays, asked, threads=threads, blas_threads=blas_threads)[0]
 
     rows = [row("neucf", lambda: judged(model, data, threads, 5 * times))]
     for size in RECBOLE_BATCHES:
         rows.append(row(f"RecBole 1.2.1, batch {size:,}", partial(ask, "recbole", eval_batch_size=size)))
-    return [*rows, row("Cornac 3.0.1", lambda: ask("cornac"))]
+    rows.append(row("Cornac 3.0.1", lambda: ask("cornac")))
+    # It ranks by implicit, whose threads ask for one of BLAS each.
+    rows.append(row("RecTools 0.19.0", lambda: ask("rectools", blas_threads=1)))
+    return rows + lenskit_rows(ask, threads)
 
 
 def against_recommend(shape: tuple[int, int, int], threads: int, times: int) -> list[dict[str, Any]]:
-    """Times top-20 of everybody by the same vectors, ours and implicit's."""
+    """Times top-20 of everybody by the same vectors, ours and peers'."""
     train = synthetic(*shape, seed=0).dataset.interactions
     model: Any = MODELS["bpr-mf"](dim=64, epochs=5, hardness=1).fit(train, device="cpu", threads=threads)
     users, items, _ = model.factors()
@@ -97,18 +109,19 @@ def against_recommend(shape: tuple[int, int, int], threads: int, times: int) -> 
         return top_k(model, everyone, K, mask=mask, threads=threads)
 
     found, seconds, first = timed(ours, times)
-    rows = [{"who": "neucf", "seconds": seconds, "first": first}]
     arrays = {"users": users, "items": items, "train": pairs(train)}
+
+    def ask(peer: str, blas_threads: int = threads, **settings: Any) -> dict[str, Any]:
+        asked = {"k": K, "times": times} | settings
+        report, lists = rank_by_peer(peer, arrays, asked, threads=threads, blas_threads=blas_threads)
+        return report | {"same": float((lists["items"] == found.items).mean())}
+
+    rows = [{"who": "neucf", "seconds": seconds, "first": first}]
     # What implicit asks for is one thread in each product; its threads are its own.
-    for blas_threads in (1, threads):
-
-        def theirs(blas_threads: int = blas_threads) -> dict[str, Any]:
-            asked = {"k": K, "times": times}
-            report, lists = rank_by_peer("implicit", arrays, asked, threads=threads, blas_threads=blas_threads)
-            return report | {"same": float((lists["items"] == found.items).mean())}
-
-        rows.append(row(f"implicit 0.7.3, OpenBLAS of {blas_threads}", theirs))
-    return rows
+    for peer, label in (("implicit", "implicit 0.7.3"), ("rectools", "RecTools 0.19.0")):
+        for blas_threads in sorted({1, threads}):
+            rows.append(row(f"{label}, OpenBLAS of {blas_threads}", partial(ask, peer, blas_threads)))
+    return rows + lenskit_rows(ask, threads)
 
 
 def towers(data: Split, threads: int, times: int) -> list[dict[str, Any]]:
