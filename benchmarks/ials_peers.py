@@ -1,12 +1,13 @@
-"""iALS beside implicit's ALS: time an iteration, and the objective that both minimise, in one run.
+"""iALS beside implicit's and LensKit's ALS: time an iteration, and the objective that all minimise, in one run.
 
     python benchmarks/ials_peers.py            # 20 million made-up interactions, d = 64 and 128, some minutes
     python benchmarks/ials_peers.py --small    # a million, d = 16: does it run?
 
 implicit minimises sum_{u, i} c_ui (s_ui - x_ui)^2 + regularization (sum_u |p_u|^2 + sum_i |q_i|^2), x = 1 and c = alpha
-at a positive, x = 0 and c = 1 elsewhere. With nu = 0 ours is the same up to one factor: for vectors shorter by
-g = (1 + alpha0)^-1/2, alpha = (1 + alpha0) / alpha0 and regularization = reg (1 + alpha0) / alpha0. So its vectors,
-shortened, are judged by our objective, whose value a positive stands in the table.
+at a positive, x = 0 and c = 1 elsewhere; LensKit too, with alpha = 1 + weight. With nu = 0 ours is the same up to one
+factor: for vectors shorter by g = (1 + alpha0)^-1/2, alpha = (1 + alpha0) / alpha0 and regularization =
+reg (1 + alpha0) / alpha0. So their vectors, shortened, are judged by our objective, whose value a positive stands in
+the table.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from neucf.recommender import EpochRecord
 
 ALPHA0, REG = 0.1, 0.02
 OURS, CG, EXACT = "neucf ials", "implicit 0.7.3, cg (its default)", "implicit 0.7.3, exact"
+LENSKIT = "LensKit 2025.8.1, exact (its only one)"
+PEERS = (CG, EXACT, LENSKIT)
 _BLOCK = 1 << 16
 
 
@@ -88,12 +91,16 @@ def fit_ours(train: Interactions, dim: int, epochs: int, threads: int) -> Fit:
     return Fit(median_seconds(judge.epochs), judge.objective)
 
 
-def fit_implicit(train: Interactions, dim: int, epochs: int, threads: int, *, exact: bool) -> Fit:
-    """Fits implicit's ALS, by conjugate gradients or by an exact solution a row."""
+def fit_theirs(who: str, train: Interactions, dim: int, epochs: int, threads: int) -> Fit:
+    """Fits a peer's ALS, by conjugate gradients or by an exact solution a row."""
     scale = (1 + ALPHA0) / ALPHA0
-    settings = {"factors": dim, "alpha": scale, "regularization": REG * scale, "use_cg": not exact}
+    if who == LENSKIT:
+        peer, settings = "lenskit", {"embedding_size": dim, "weight": scale - 1, "regularization": REG * scale}
+    else:
+        peer, settings = "implicit", {"factors": dim, "alpha": scale, "regularization": REG * scale}
+        settings["use_cg"] = who == CG
     shape = {"epochs": epochs, "export_every": epochs, "threads": threads}
-    with fit_peer("implicit", "als", Split(train, None, None), settings, **shape) as fitted:
+    with fit_peer(peer, "als", Split(train, None, None), settings, **shape) as fitted:
         with np.load(fitted.folder / f"{epochs}.npz") as learnt:
             shorter = np.float32((1 + ALPHA0) ** -0.5)
             found = objective(train, shorter * learnt["users"], shorter * learnt["items"], threads)
@@ -101,15 +108,15 @@ def fit_implicit(train: Interactions, dim: int, epochs: int, threads: int, *, ex
 
 
 def compare(train: Interactions, dim: int, options: argparse.Namespace, screen: Console) -> dict[str, Any]:
-    """Fits everybody in turn, `rounds` times, the exact solver once; prints a table."""
+    """Fits everybody in turn, `rounds` times, implicit's exact solver once; prints a table."""
     epochs, threads = options.epochs, options.threads
-    fits: dict[str, list[Fit]] = {OURS: [], CG: [], EXACT: []}
+    fits: dict[str, list[Fit]] = {who: [] for who in (OURS, *PEERS)}
     errors: dict[str, str] = {}
     for number in range(options.rounds):
         fits[OURS].append(fit_ours(train, dim, epochs, threads))
-        for who in (CG, EXACT) if number == 0 else (CG,):
+        for who in PEERS if number == 0 else (CG, LENSKIT):
             try:
-                fits[who].append(fit_implicit(train, dim, epochs, threads, exact=who == EXACT))
+                fits[who].append(fit_theirs(who, train, dim, epochs, threads))
             except PeerError as error:
                 errors[who] = str(error)
     table = Table(title=f"iALS, d = {dim}, {len(train):,} made-up interactions, {threads} threads")
@@ -128,7 +135,7 @@ def compare(train: Interactions, dim: int, options: argparse.Namespace, screen: 
         table.add_row(who, f"{seconds:.3f}", f"{ratio:.2f}", f"{last:.5f}", f"{reached or 'more'} iterations")
         rows.append({"who": who, "seconds": seconds, "ratio": ratio, "objective": last, "ours_after": reached})
     screen.print(table)
-    for who in (CG, EXACT):
+    for who in PEERS:
         for fit in fits[who][:1]:
             screen.print(f"Not counted, {who}: {beside(fit.not_counted)}.")
     return {"dim": dim, "rows": rows, "fits": {who: [asdict(fit) for fit in found] for who, found in fits.items()}}
@@ -138,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--small", action="store_true", help="a million interactions, d = 16")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=2, help="of all but the exact solver")
+    parser.add_argument("--rounds", type=int, default=2, help="of all but implicit's exact solver")
     parser.add_argument("--epochs", type=int, default=4, help="iterations")
     parser.add_argument("--out", type=Path, help="file for the JSON, which is printed otherwise")
     options = parser.parse_args()
