@@ -72,9 +72,10 @@ def row(who: str, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def lenskit_rows(ask: Callable[..., dict[str, Any]], threads: int) -> list[dict[str, Any]]:
     """Returns LensKit's rows: in one process, and in the several that it starts anew in each call by default."""
     # One thread of BLAS is LensKit's default too, where its own threads take all cores.
+    names = {1: "one process", threads: f"{threads} processes"}
     return [
-        row(f"LensKit 2025.8.1, processes: {number}", partial(ask, "lenskit", blas_threads=1, processes=number))
-        for number in sorted({1, threads})
+        row(f"LensKit 2025.8.1, {name}, a thread each", partial(ask, "lenskit", blas_threads=1, processes=number))
+        for number, name in names.items()
     ]
 
 

@@ -81,6 +81,14 @@ def test_an_item_of_the_item_file_alone_is_known(tmp_path: Path) -> None:
     assert triples(joined.interactions)[-1] == (1, 40, 5)
 
 
+@pytest.mark.parametrize("kind", [pl.Int64, pl.Categorical, pl.String])
+def test_ids_of_events_may_be_of_any_type(kind: Any) -> None:
+    told = events(("9", "20", None, 500)).with_columns(pl.col("user_id", "item_id").cast(kind))
+    assert triples(read_dataset(ROWS, events=told).interactions)[-1][:2] == (9, 20)
+    nothing = pl.DataFrame({name: [] for name in told.columns})
+    assert len(read_dataset(ROWS, events=nothing).interactions) == len(ROWS)
+
+
 def test_events_of_other_data_are_an_error() -> None:
     with pytest.raises(DataError, match="none of the 2 is, such as of item '98'"):
         read_dataset(ROWS, events=events(("1", "98", None, 1), ("1", "99", None, 1)))

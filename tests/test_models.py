@@ -185,6 +185,8 @@ def test_unknown_ids_and_too_large_k_are_refused(fitted: Model) -> None:
     for rows in (1, 3):
         with pytest.raises(DataError, match=rf"a row for each of the 2 people .* got {rows} rows"):
             fitted.score(np.array([0, 1]), np.zeros((rows, 4), np.int64))
+        with pytest.raises(DataError, match=rf"a row for each of the 2 people .* got {rows} rows"):
+            fitted.score_history(TRAIN.csr()[:2], np.zeros((rows, 4), np.int64))
 
 
 @pytest.mark.parametrize("name", list(MODELS))

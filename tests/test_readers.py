@@ -330,6 +330,23 @@ def test_categories_are_the_texts_they_stand_for() -> None:
     assert (data.ratings.tolist(), data.timestamps.tolist()) == ([4], [5])  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("ending", ["", "   ", "\t", "\r\n ", "\n\n", " \n"])
+@pytest.mark.parametrize("sep", [",", "\t", "::"])
+def test_a_file_ends_as_it_likes(write: Callable[..., Path], sep: str, ending: str) -> None:
+    path = write(f"user{sep}item\nann{sep}tea\nbob{sep}jam\n{ending}")
+    if sep in ending:
+        with pytest.raises(DataError, match="row 4"):
+            read(path)
+        return
+    assert externals(read(path)) == [("ann", "tea"), ("bob", "jam")]
+
+
+def test_only_blanks_outside_of_quotation_marks_hide_one(write: Callable[..., Path]) -> None:
+    # In a column that nobody takes it does no harm.
+    assert externals(read(write('user,item,note\nann,tea, "nice"\n'))) == [("ann", "tea")]
+    assert externals(read(write('user,item\nbob," ""jam"" "\n'))) == [("bob", '"jam"')]
+
+
 def test_blanks_around_fields_belong_to_no_id(write: Callable[..., Path]) -> None:
     data = read(write("user, item, rating\n1, 10, 5 \n1 ,11,4\n"))
     assert externals(data) == [(1, 10), (1, 11)]

@@ -20,7 +20,7 @@ def draw_curve(log: Path, metric: str, picture: Path) -> None:
     lines = first_fit(log)
     if find_spec("matplotlib") is None or not lines:
         return
-    judged = [(line["epoch"], line["valid_metrics"][metric]) for line in lines if line["valid_metrics"]]
+    judged = [(line["epoch"], line["valid_metrics"][metric]) for line in lines if line.get("valid_metrics")]
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -37,6 +37,7 @@ def join_events(loaded: Loaded, events: pl.DataFrame, min_rating: float | None) 
     absent = [name for name in EVENT_COLUMNS if name not in events.columns]
     if absent:
         raise DataError(f"`events` must have the columns {', '.join(EVENT_COLUMNS)}; {absent[0]} is absent.")
+    events = events.with_columns(pl.col("user_id", "item_id").cast(pl.String))
     known = indices_of(events["item_id"], loaded.columns.item_ids) >= 0
     if len(events) and not known.any():
         raise DataError(

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 
 from neucf.errors import DataError
@@ -39,18 +40,22 @@ def blocks_of(path: Path, *, quoted: bool = False) -> Iterator[bytes]:
     Raises:
         DataError: If the file cannot be read, is empty or does not look like text.
     """
-    rest, first = b"", True
-    for read in _reads(path):
-        if first:
-            _check_looks(path, read)
-            first = False
-        rest += read
-        end = rest.rfind(b"\n") + 1
-        if end and not (quoted and rest.count(b'"', 0, end) % 2):
-            yield rest[:end]
-            rest = rest[end:]
-    if first:
-        _check_looks(path, b"")
+    reads = _reads(path)
+    start = next(reads, b"")
+    _check_looks(path, start)
+    # What follows the last line that ended, and the quotation marks in it
+    pieces: list[bytes] = []
+    marks = 0
+    for read in chain([start], reads):
+        end = read.rfind(b"\n") + 1
+        before, after = (read.count(b'"', 0, end), read.count(b'"', end)) if quoted else (0, 0)
+        if end and (marks + before) % 2 == 0:
+            yield b"".join([*pieces, read[:end]])
+            pieces, marks = [read[end:]], after
+        else:
+            pieces.append(read)
+            marks += before + after
+    rest = b"".join(pieces)
     if rest:
         yield rest
 

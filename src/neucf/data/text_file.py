@@ -78,7 +78,7 @@ class TextFile:
 
     def _taken(self, columns: Sequence[str]) -> Iterator[pl.Series]:
         taken: dict[str, list[pl.Series]] = {column: [] for column in columns}
-        for frame in self._frames():
+        for frame in self._frames(columns):
             # Integers take half the memory
             for column, parts in taken.items():
                 parts.append(as_integers(frame[column]))
@@ -89,8 +89,8 @@ class TextFile:
             alike = all(part.dtype == pl.Int64 for part in parts)
             yield pl.concat(parts if alike else [part.cast(pl.String) for part in parts])
 
-    def _frames(self) -> Iterator[pl.DataFrame]:
-        """Yields the columns as texts, block by block."""
+    def _frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yields columns as texts, block by block."""
         line = 1
         for number, block in enumerate(blocks_of(self._path, quoted=self._records.quoted)):
             rows = block.partition(b"\n")[2] if self.has_header and number == 0 else block
@@ -98,11 +98,11 @@ class TextFile:
             rows = rows[_blank_start(rows, self.sep) :]
             if rows:
                 skipped = block.count(b"\n", 0, len(block) - len(rows))
-                yield self._frame(rows, line + skipped)
+                yield self._stripped(self._frame(rows, line + skipped).select(columns), rows, line + skipped)
             line += block.count(b"\n")
 
     def _frame(self, rows: bytes, line: int) -> pl.DataFrame:
-        """Returns the columns of some rows, the first of which is in `line`."""
+        """Returns all columns of some rows, the first of which is in `line`."""
         separator = self.sep
         if len(separator) > 1:
             rows, separator = rows.replace(separator.encode(), _STAND_IN.encode()), _STAND_IN
@@ -121,7 +121,7 @@ class TextFile:
         if not self._is_sound(frame, rows, separator, quoted):
             blank = [self._records.is_blank(fields) for fields in self._records.checked(self._text(rows), line)]
             frame = frame.filter(~pl.Series(blank, dtype=pl.Boolean))
-        return self._stripped(frame, rows, line) if self.sep != " " and b" " in rows else frame
+        return frame
 
     def _is_sound(self, frame: pl.DataFrame, rows: bytes, separator: str, quoted: bool) -> bool:
         """Whether every line is a row of the right width; False where only a walk through them can tell."""
@@ -134,10 +134,12 @@ class TextFile:
 
     def _stripped(self, frame: pl.DataFrame, rows: bytes, line: int) -> pl.DataFrame:
         """Returns texts without the blanks around them; raises DataError where one hides a quotation mark."""
+        if self.sep == " " or b" " not in rows:
+            return frame
         bare = frame.with_columns(pl.all().str.strip_chars(" "))
-        if self._records.quoted and b'"' in rows:
+        if self._records.quoted and re.search(rb'(?:^|[\n,;]) +"', rows):
             hidden = pl.any_horizontal(
-                pl.col(column).str.starts_with('"') & (pl.col(column) != frame[column]) for column in self.columns
+                pl.col(column).str.starts_with('"') & (pl.col(column) != frame[column]) for column in frame.columns
             )
             places = bare.select(hidden.fill_null(False).arg_true()).to_series()
             if len(places):
@@ -163,7 +165,7 @@ def _separator(sep: str | None, first: str) -> str:
 def _blank_start(rows: bytes, sep: str) -> int:
     """Returns where the first line that is not blank begins; separators alone are a row."""
     blanks = "".join(blank for blank in " \t\r" if blank != sep).encode()
-    found = re.compile(rb"(?:[" + blanks + rb"]*\n)*").match(rows)
+    found = re.compile(rb"(?:[" + blanks + rb"]*\n)*(?:[" + blanks + rb"]*\Z)?").match(rows)
     return found.end() if found else 0
 
 

@@ -86,7 +86,7 @@ class TextRecords:
         """Returns the line of the first record that is no sequence of plain and of properly quoted fields."""
         position = 0
         field = rf'(?:"(?:[^"]|"")*"|[^"\n{self.sep}]*)'
-        record = re.compile(rf"{field}(?:{self.sep}{field})*\n?")
+        record = re.compile(rf"{field}(?:{self.sep}{field})*\r?\n?")
         while position < len(text):
             found = record.match(text, position)
             if found is None or not (found[0].endswith("\n") or found.end() == len(text)):

@@ -75,13 +75,17 @@ def tunables(config_class: type[Config]) -> dict[str, Tunable]:
 
 def search_space(config: Config) -> dict[str, Tunable]:
     """Returns what is looked for around a config: all that was not given when it was built, conditions last."""
-    free = {name: each for name, each in tunables(type(config)).items() if name not in config.model_fields_set}
+    found, given = tunables(type(config)), config.model_fields_set
 
     def possible(name: str) -> bool:
-        each = free.get(name)
-        return each is not None and (each.matters(config, {}) or (bool(each.when) and possible(each.when[0])))
+        if name not in found or not found[name].when:
+            return True
+        field, *values = found[name].when
+        drawn = field in found and field not in given
+        return (drawn or getattr(config, field) in values) and possible(field)
 
-    return {name: free[name] for name in sorted(filter(possible, free), key=lambda name: bool(free[name].when))}
+    free = [name for name in found if name not in given and possible(name)]
+    return {name: found[name] for name in sorted(free, key=lambda name: bool(found[name].when))}
 
 
 def build_config(config_class: type[Config], model: str, settings: Mapping[str, Any]) -> Config:

@@ -57,7 +57,8 @@ def fold_in(
     }
     config = config.model_copy(update=resolved)
     matrix = csr_array(histories)
-    matrix.sort_indices()
+    if not matrix.has_sorted_indices:
+        matrix = matrix.sorted_indices()
     device = next(net.parameters()).device
     order = torch.from_numpy(np.random.default_rng(0).permutation(matrix.shape[1])).to(device)
     if starts is None:
