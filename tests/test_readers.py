@@ -34,14 +34,16 @@ ROWS = [("ann", "tea", 4.5, 30), ("bob", "tea", 2.0, 10), ("ann", "jam", 3.0, 20
         [(0, pl.Int8), (2**63 - 128, pl.Int64), (2**64 - 128, pl.UInt64), (-(2**63) + 128, pl.Int64)]
     ),
     room=st.sampled_from([0, 1 << 20]),
-    text=st.booleans(),
+    kind=st.sampled_from(["integers", "texts", "categories"]),
 )
-def test_ids_are_numbered_by_first_appearance(ids, shift, room, text):
+def test_ids_are_numbered_by_first_appearance(ids, shift, room, kind):
     by, dtype = shift
     chunks = [pl.Series("id", [value + by for value in chunk], dtype=dtype) for chunk in ids]
     series = pl.concat(chunks, rechunk=False)
-    if text:
+    if kind != "integers":
         series = series.cast(pl.String)
+    if kind == "categories":
+        series = series.cast(pl.Categorical(pl.Categories.random()))
     expected: dict[str, int] = {}
     numbers = [expected.setdefault(str(value), len(expected)) for value in series.to_list()]
     with pytest.MonkeyPatch.context() as patch:

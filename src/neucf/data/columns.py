@@ -101,14 +101,14 @@ def read_columns(table: Table, names: ColumnNames) -> tuple[Columns, dict[str, s
     numbers: dict[str, FloatArray] = {}
     timestamps: IntArray | None = None
     distinct = list(dict.fromkeys(chosen.values()))
-    for column, series in zip(distinct, map(_as_text, table.take(distinct)), strict=True):
+    for column, series in zip(distinct, table.take(distinct), strict=True):
         for role in (role for role, its in chosen.items() if its == column):
             if role in ("user", "item"):
                 ids[role] = encode(as_ids(series, role, table))
             elif role == "time":
-                timestamps = _times(series, table)
+                timestamps = _times(_as_text(series), table)
             else:
-                numbers[role] = _numbers(series, role, table)
+                numbers[role] = _numbers(_as_text(series), role, table)
     columns = Columns(
         users=ids["user"][0],
         items=ids["item"][0],
@@ -122,14 +122,14 @@ def read_columns(table: Table, names: ColumnNames) -> tuple[Columns, dict[str, s
 
 
 def as_ids(series: pl.Series, role: str, table: Table) -> pl.Series:
-    """Returns integers or texts without an empty one; raises DataError naming the row."""
-    series = _as_text(series)
-    if not (series.dtype.is_integer() or series.dtype == pl.String):
+    """Returns integers, texts or categories without an empty one; raises DataError naming the row."""
+    is_text = isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum)
+    if not (series.dtype.is_integer() or is_text):
         rule = f"the {role} column {series.name!r} must hold integers or texts"
         raise DataError(f"{table.name}: {rule}; got {series.dtype}; cast it (missing values make integers floats).")
     empty = series.is_null()
-    if series.dtype == pl.String:
-        empty = empty | (series == "")
+    if is_text:
+        empty = empty | series.to_frame().select(pl.first() == "").to_series()
     if empty.any():
         place = table.where(_first(empty))
         raise DataError(f"{place}: the {role} id ({series.name!r}) must not be empty; drop the row or fill it.")

@@ -16,6 +16,9 @@ _CANONICAL = r"^(?:0|-?[1-9][0-9]{0,18})$"
 
 def encode(ids: pl.Series) -> tuple[IntArray, pl.Series]:
     """Returns the index (N,) int32 of each id in order of first appearance, and the distinct ids as texts."""
+    if isinstance(ids.dtype, pl.Categorical | pl.Enum):
+        # Their codes are integers that lie close together
+        return encode(ids.to_physical())[0], ids.unique(maintain_order=True).cast(pl.String)
     if COMPILED and ids.dtype.is_integer() and len(ids) and _span(ids) <= max(len(ids), _ROOM):
         return _encode_dense(ids)
     # By hashes: no Python object per row, and no sort over texts; in blocks, as each step holds several columns.

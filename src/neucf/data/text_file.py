@@ -67,10 +67,23 @@ class TextFile:
         )
 
     def take(self, columns: Sequence[str]) -> Iterator[pl.Series]:
-        """Yields the columns as texts, or as integers where each value is its own decimal."""
-        # Two at a time: texts take more memory than what becomes of them, and reading twice costs a few seconds.
-        for start in range(0, len(columns), 2):
-            yield from self._taken(columns[start : start + 2])
+        """Yields the columns as integers where each value is its own decimal, else as categories.
+
+        Texts would take more memory than all that becomes of them.
+        """
+        kinds = {column: pl.Categorical(pl.Categories.random()) for column in columns}
+        taken: dict[str, list[pl.Series]] = {column: [] for column in columns}
+        for frame in filter(len, self._frames(columns)):
+            for column, parts in taken.items():
+                part = as_integers(frame[column])
+                parts.append(part if part.dtype == pl.Int64 else part.cast(kinds[column]))
+        if not taken[columns[0]]:
+            raise DataError(f"{self.name} holds a header and no row; rows are needed.")
+        for column in columns:
+            parts = taken.pop(column)
+            if len({part.dtype for part in parts}) > 1:
+                parts = [part.cast(pl.String).cast(kinds[column]) for part in parts]
+            yield pl.concat(parts)
 
     def where(self, row: int) -> str:
         """Names file and line of a data row."""
