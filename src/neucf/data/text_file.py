@@ -1,4 +1,4 @@
-"""A separated text file as a table: columns of texts, read block by block.
+"""A separated text file as a table, read block by block.
 
 Polars reads a block the fast way. Only where it refuses, or something about the result could hide a broken row, is the
 text walked again in plain Python.
@@ -88,19 +88,6 @@ class TextFile:
     def where(self, row: int) -> str:
         """Names file and line of a data row."""
         return f"{self.name}, row {self._records.line_of(text_of(self._path), row + self.has_header)}"
-
-    def _taken(self, columns: Sequence[str]) -> Iterator[pl.Series]:
-        taken: dict[str, list[pl.Series]] = {column: [] for column in columns}
-        for frame in self._frames(columns):
-            # Integers take half the memory
-            for column, parts in taken.items():
-                parts.append(as_integers(frame[column]))
-        if not any(map(len, taken[columns[0]])):
-            raise DataError(f"{self.name} holds a header and no row; rows are needed.")
-        for column in columns:
-            parts = taken.pop(column)
-            alike = all(part.dtype == pl.Int64 for part in parts)
-            yield pl.concat(parts if alike else [part.cast(pl.String) for part in parts])
 
     def _frames(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yields columns as texts, block by block."""
