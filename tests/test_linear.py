@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy.sparse import csr_array
 
 from neucf.data.interactions import Interactions
 from neucf.errors import TrainingError
-from neucf.models import MODELS, gf_cf
+from neucf.models import MODELS, gf_cf, memory
 from neucf.recommender import to_numpy
 
 TRAIN, _ = planted()
@@ -162,3 +163,21 @@ def test_an_item_of_weights_next_to_nothing_spoils_no_other(name: str, weight: f
         scores = to_numpy(model.score(USERS))
     assert np.isfinite(scores).all()
     assert (np.delete(scores, 3, 1) > 0).any(0).all()
+
+
+def test_ease_says_beforehand_what_memory_it_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 100,000 items: the matrix alone is 4e10 bytes, 37.3 GiB
+    many = np.arange(100_000)
+    data = Interactions.from_arrays(np.zeros_like(many), many)
+    monkeypatch.setattr(memory, "available_memory", lambda: 1 << 30)
+    with pytest.raises(TrainingError, match=r"ease over 100,000 items takes 3[789]\.\d GiB of memory; 1\.0 are free\."):
+        MODELS["ease"]().fit(data)
+
+
+def test_free_memory_is_what_the_container_leaves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000000\nfile 900000\n")
+    assert memory.available_memory() == 2_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert (memory.available_memory() or 0) > 2_000_000
